@@ -1,0 +1,1 @@
+"""Checks: pure functions of a History, each giving Findings."""

@@ -1,0 +1,1 @@
+"""Where containers run: the service graph stood up, watched and taken down."""

@@ -1,0 +1,1 @@
+"""Faults: one kind a file, applied and healed through the driver and the fault plane."""

@@ -1,0 +1,323 @@
+"""From files to a `Prepared` run: load every definition, check them against each other, compile the plan.
+
+Takes the paths a user gave, gives everything that a run needs, or raises one DefinitionError with all problems of all
+files. Nothing is started here; the only thing built is the dataset bundle (from its cache when it is there).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+import synthetic
+from harness import faults
+from harness.checks import CheckOrder, Frame, Origin, plan_checks, validate_parameters
+from harness.environment.services import ArmService, arm_services
+from harness.errors import DefinitionError, Problem
+from harness.loading import (
+    Loaded,
+    load_dataset,
+    load_environment,
+    load_policy,
+    load_scenario,
+    problems_of,
+    resolve,
+)
+from harness.model.change import Change
+from harness.model.environment import Environment
+from harness.model.plan import Arm, FaultWindow, Plan, PlannedCheck
+from harness.model.policy import Policy
+from harness.model.recording import Recording
+from harness.model.scenario import CheckRequest, FaultUnit, Scenario
+from harness.replay.recording import load_recording, recording_files
+from harness.timeline import Machine, choose_mode, lay_units, take_turns, unit_length_ns, unit_name
+
+if TYPE_CHECKING:
+    from synthetic import DatasetBundle
+
+ARMS = (Arm.BASELINE, Arm.CONTROL, Arm.CANDIDATE)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One change under one scenario, ready to run. `definitions` are the sources as used, by name in the bundle."""
+
+    change: Change
+    environment: Environment
+    environment_folder: Path
+    scenario: Scenario
+    policy: Policy
+    plan: Plan
+    recording: Recording
+    dataset: DatasetBundle | None
+    services: Mapping[Arm, Mapping[str, ArmService]]
+    answers_schema: dict[str, Any] | None
+    definitions: Mapping[str, bytes]
+
+
+def machine() -> Machine:
+    """What this process may use of this machine."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Machine(cpus=len(os.sched_getaffinity(0)), memory_bytes=pages)
+
+
+def scenario_paths(change: Loaded[Change], chosen: Sequence[Path]) -> tuple[Path, ...]:
+    """The scenarios that a change must pass, or those that the user chose among or beside them."""
+    if chosen:
+        return tuple(chosen)
+    return tuple(
+        resolve(change, ("scenarios", index), relative)
+        for index, relative in enumerate(change.value.scenarios)
+    )
+
+
+def prepare(
+    change: Loaded[Change],
+    scenario_path: Path,
+    policy_path: Path | None,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Prepared:
+    """Load, check, compile. Raises DefinitionError with every problem found."""
+    scenario = load_scenario(scenario_path)
+    environment = load_environment(resolve(scenario, ("environment",), scenario.value.environment))
+    policy = load_policy(policy_path)
+    problems = Problems()
+    windows = _windows(scenario, environment, problems)
+    _change_fits(change, environment, problems)
+    if scenario.value.entry not in environment.value.entries:
+        known = ", ".join(environment.value.entries)
+        problems.add(
+            scenario, ("entry",), f"no entry {scenario.value.entry!r} in the environment", f"it has: {known}"
+        )
+    schema = _answers_schema(scenario, problems)
+    problems.raise_if_any()
+
+    dataset = _dataset(scenario, progress)
+    recording_path = resolve(scenario, ("recording",), scenario.value.recording)
+    recording = load_recording(recording_path, dataset.table if dataset is not None else None)
+    _long_enough(scenario, recording, problems)
+    units = lay_units(scenario.value, [exchange.at_ns for exchange in recording.exchanges], windows)
+    mode, reason = choose_mode(environment.value, len(ARMS), machine())
+    frame = Frame(
+        environment=environment.value,
+        units=units,
+        arms=ARMS,
+        entry=scenario.value.entry,
+        changed_services=tuple(change.value.services),
+        has_labels=dataset is not None,
+        has_answers_schema=schema is not None,
+    )
+    checks = _checks(change, scenario, frame, problems)
+    problems.raise_if_any()
+    plan = Plan(
+        change=change.value.change,
+        scenario=scenario.value.scenario,
+        environment=environment.value.environment,
+        entry=scenario.value.entry,
+        seed=seed,
+        mode=mode,
+        mode_reason=reason,
+        arms=ARMS,
+        units=units,
+        turns=take_turns(units, ARMS, mode, seed),
+        checks=checks,
+        recording_digest=recording.digest,
+        dataset_digest=dataset.digest if dataset is not None else None,
+    )
+    services = {
+        arm: arm_services(environment.value, environment.path.parent, change.value, change.path.parent, arm)
+        for arm in ARMS
+    }
+    sources = [change, scenario, environment, policy]
+    definitions = {loaded.path.name: loaded.source for loaded in sources if loaded is not None}
+    definitions |= {path.name: path.read_bytes() for path in recording_files(recording_path)}
+    return Prepared(
+        change=change.value,
+        environment=environment.value,
+        environment_folder=environment.path.parent,
+        scenario=scenario.value,
+        policy=policy.value,
+        plan=plan,
+        recording=recording,
+        dataset=dataset,
+        services=services,
+        answers_schema=schema,
+        definitions=definitions,
+    )
+
+
+class Problems:
+    """Collects what is wrong, each at its place in its file."""
+
+    def __init__(self) -> None:
+        self.found: list[Problem] = []
+
+    def add(self, loaded: Loaded[Any], loc: tuple[str | int, ...], what: str, fix: str) -> None:
+        self.found.append(Problem(loaded.locate(loc), what, fix))
+
+    def add_invalid(self, error: ValidationError, loaded: Loaded[Any], prefix: tuple[str | int, ...]) -> None:
+        """What pydantic said about open parameters, at their place."""
+        self.found += problems_of(error, loaded, prefix)
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            raise DefinitionError(self.found)
+
+
+def _windows(
+    scenario: Loaded[Scenario], environment: Loaded[Environment], problems: Problems
+) -> list[FaultWindow | None]:
+    """One item per unit of the timeline; problems are collected, not raised."""
+    windows: list[FaultWindow | None] = []
+    for index, item in enumerate(scenario.value.timeline):
+        window = None
+        if isinstance(item, FaultUnit):
+            loc = ("timeline", index)
+            if _target_fits(item, scenario, environment.value, loc, problems):
+                window = _window(scenario, index, item, problems)
+        windows.append(window)
+    return windows
+
+
+def _target_fits(
+    item: FaultUnit,
+    scenario: Loaded[Scenario],
+    environment: Environment,
+    loc: tuple[str | int, ...],
+    problems: Problems,
+) -> bool:
+    """The fault exists, and what it is aimed at exists and is of the right sort."""
+    before = len(problems.found)
+    try:
+        wanted = faults.make_fault(item.fault).targets
+    except KeyError:
+        known = ", ".join(faults.fault_names())
+        problems.add(scenario, (*loc, "fault"), f"unknown fault {item.fault!r}", f"known: {known}")
+        return False
+    given = {"edge": item.edge, "service": item.service}
+    other = "service" if wanted == "edge" else "edge"
+    if given[wanted] is None:
+        problems.add(
+            scenario, loc, f"fault {item.fault!r} needs `{wanted}:`", f"name the {wanted} it is aimed at"
+        )
+    if given[other] is not None:
+        problems.add(
+            scenario,
+            (*loc, other),
+            f"fault {item.fault!r} is aimed at a {wanted}",
+            f"use `{wanted}:` instead",
+        )
+    names = {
+        "edge": [edge.name for edge in environment.all_edges()],
+        "service": list(environment.services),
+    }
+    target = given[wanted]
+    if target is not None and target not in names[wanted]:
+        problems.add(
+            scenario,
+            (*loc, wanted),
+            f"no {wanted} {target!r} in environment {environment.environment!r}",
+            f"it has: {', '.join(names[wanted])}",
+        )
+    return len(problems.found) == before
+
+
+def _window(
+    scenario: Loaded[Scenario], index: int, item: FaultUnit, problems: Problems
+) -> FaultWindow | None:
+    try:
+        parameters = faults.validate_parameters(item.fault, item.parameters())
+    except ValidationError as error:
+        problems.add_invalid(error, scenario, ("timeline", index))
+        return None
+    fault = faults.make_fault(item.fault)
+    start_ns = scenario.value.warmup.ns + item.before.ns
+    return FaultWindow(
+        name=unit_name(scenario.value, index),
+        fault=item.fault,
+        level=fault.level,
+        edge=item.edge,
+        service=item.service,
+        parameters=parameters,
+        start_ns=start_ns,
+        stop_ns=start_ns + item.duration.ns,
+        cuts=fault.cuts,
+    )
+
+
+def _change_fits(change: Loaded[Change], environment: Loaded[Environment], problems: Problems) -> None:
+    known = environment.value.services
+    for service in change.value.services:
+        if service not in known:
+            problems.add(
+                change,
+                ("services", service),
+                f"no service {service!r} in environment {environment.value.environment!r}",
+                f"it has: {', '.join(known)}",
+            )
+
+
+def _answers_schema(scenario: Loaded[Scenario], problems: Problems) -> dict[str, Any] | None:
+    if scenario.value.answers is None:
+        return None
+    path = resolve(scenario, ("answers",), scenario.value.answers)
+    try:
+        schema = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        problems.add(scenario, ("answers",), f"{path.name} is no JSON: {error}", "give a JSON Schema file")
+        return None
+    if not isinstance(schema, dict):
+        problems.add(scenario, ("answers",), f"{path.name} is no JSON object", "give a JSON Schema file")
+        return None
+    return schema
+
+
+def _dataset(scenario: Loaded[Scenario], progress: Callable[[str], None]) -> DatasetBundle | None:
+    if scenario.value.dataset is None:
+        return None
+    definition = load_dataset(resolve(scenario, ("dataset",), scenario.value.dataset))
+    return synthetic.find_or_build(definition.path, definition.value, progress)
+
+
+def _long_enough(scenario: Loaded[Scenario], recording: Recording, problems: Problems) -> None:
+    needed_ns = sum(unit_length_ns(scenario.value, index) for index in range(len(scenario.value.timeline)))
+    if recording.length_ns < needed_ns:
+        problems.add(
+            scenario,
+            ("recording",),
+            f"the recording is {recording.length_ns / 1e9:.1f} s long, the timeline needs {needed_ns / 1e9:.1f} s",
+            "shorten the timeline or use a longer recording",
+        )
+
+
+def _checks(
+    change: Loaded[Change], scenario: Loaded[Scenario], frame: Frame, problems: Problems
+) -> tuple[PlannedCheck, ...]:
+    """Evidence checks first, then the scenario's, then the change's own."""
+    wanted: list[CheckOrder] = []
+    origins: tuple[tuple[Loaded[Any], str, Origin, tuple[CheckRequest, ...]], ...] = (
+        (scenario, "checks", "scenario", scenario.value.checks),
+        (change, "objectives", "change", change.value.objectives),
+    )
+    for loaded, key, origin, requests in origins:
+        for index, request in enumerate(requests):
+            try:
+                parameters = validate_parameters(request.check, request.parameters())
+            except ValidationError as error:
+                problems.add_invalid(error, loaded, (key, index))
+            except KeyError as error:
+                problems.add(
+                    loaded, (key, index, "check"), f"unknown check {request.check!r}", str(error.args[0])
+                )
+            else:
+                wanted.append(CheckOrder(request.check, origin, parameters))
+    if problems.found:
+        return ()
+    return plan_checks(wanted, frame)

@@ -1,0 +1,1 @@
+"""Replay of a recording on absolute deadlines, in a child process."""

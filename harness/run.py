@@ -1,0 +1,297 @@
+"""A run, read aloud: definitions -> plan -> arms up -> replay ∥ faults ∥ witness -> history -> verdict -> report.
+
+Takes a `RunRequest`, gives one `RunResult` per scenario of the change. Everything right of the history is computed by
+`harness.checks` and `harness.report` alone, exactly as `readiness verify` does it later.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import secrets
+import shlex
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness import __version__
+from harness.checks import decide, judge
+from harness.driver.base import Driver, DriverError
+from harness.driver.docker import DockerDriver
+from harness.environment.images import ImageSource, ensure_images
+from harness.environment.journal import Journal
+from harness.environment.stack import LABEL_RUN, ArmStack, UnhealthyError
+from harness.errors import EngineError
+from harness.interrupts import interruptible
+from harness.loading import load_change
+from harness.model.case import Case
+from harness.model.findings import Finding, Verdict
+from harness.model.history import EventKind, History
+from harness.model.plan import Arm
+from harness.plane.container import plane_image_request
+from harness.prepare import Prepared, prepare, scenario_paths
+from harness.recorder import Recorder
+from harness.replay.generator import ReplayChild
+from harness.report import RunMeta, SigningKey, load_or_make_key, write_bundle
+from harness.turns import RunningArm, TurnRunner
+
+
+class Progress(Protocol):
+    """Told what happens; a front end prints it."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+
+    def note(self, text: str) -> None:
+        """Something within the stage."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a user asked for. `seed` None: one is drawn and printed. `out` None: `./readiness-reports`."""
+
+    change: Path
+    scenarios: tuple[Path, ...] = ()
+    policy: Path | None = None
+    seed: int | None = None
+    out: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One report. `logs` are the containers' last lines, `arm/service` -> text."""
+
+    case: Case
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    report: Path
+    seed: int
+    repeat_command: str
+    logs: Mapping[str, str]
+
+
+def run_change(
+    request: RunRequest, progress: Progress, driver: Driver | None = None
+) -> tuple[RunResult, ...]:
+    """Run a change through each of its scenarios and write one signed report for each.
+
+    Raises DefinitionError for bad input (before anything is started), EngineError when the machinery fails and
+    Interrupted on Ctrl-C; in each case everything that was started is removed.
+    """
+    progress.stage("definitions")
+    seed = request.seed if request.seed is not None else random.SystemRandom().randrange(2**31)
+    change = load_change(request.change)
+    prepared = [
+        prepare(change, path, request.policy, seed, progress.note)
+        for path in scenario_paths(change, request.scenarios)
+    ]
+    key = load_or_make_key(request.key)
+    chosen = driver if driver is not None else DockerDriver()
+    chosen.ping()
+    return tuple(_run_scenario(request, item, key, chosen, progress) for item in prepared)
+
+
+def _run_scenario(
+    request: RunRequest, prepared: Prepared, key: SigningKey, driver: Driver, progress: Progress
+) -> RunResult:
+    run_id = f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    repeat_command = _repeat_command(request, prepared.plan.seed)
+    progress.note(f"run {run_id}, seed {prepared.plan.seed}; repeat it with: {repeat_command}")
+    progress.stage("images")
+    images = _images(prepared, progress)
+    history, logs = _record(prepared, run_id, driver, progress)
+    progress.stage("checks")
+    case = Case(
+        environment=prepared.environment,
+        change=prepared.change,
+        plan=prepared.plan,
+        policy=prepared.policy,
+        answers_schema=prepared.answers_schema,
+        images=_image_facts(prepared, images),
+    )
+    findings = judge(case, history)
+    verdict = decide(case, findings)
+    progress.stage("report")
+    out = request.out if request.out is not None else Path("readiness-reports")
+    report = write_bundle(
+        out / f"{prepared.plan.change}-{prepared.plan.scenario}-{run_id}",
+        case,
+        history,
+        findings,
+        verdict,
+        prepared.definitions,
+        logs,
+        RunMeta(
+            run_id=run_id,
+            seed=prepared.plan.seed,
+            engine_version=__version__,
+            evaluated_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            repeat_command=repeat_command,
+        ),
+        key,
+    )
+    return RunResult(case, verdict, findings, report, prepared.plan.seed, repeat_command, logs)
+
+
+def _record(
+    prepared: Prepared, run_id: str, driver: Driver, progress: Progress
+) -> tuple[History, dict[str, str]]:
+    """Everything between the plan and the history. All that was started is gone when this returns or raises."""
+    recorder = Recorder()
+    journal = Journal(run_id)
+    arms: dict[Arm, RunningArm] = {}
+    logs: dict[str, str] = {}
+    try:
+        with (
+            interruptible() as interrupts,
+            tempfile.TemporaryDirectory(prefix=f"readiness-{run_id}-") as work,
+        ):
+            arms = _arms(prepared, run_id, driver, journal, Path(work), progress)
+            try:
+                if _up(arms, recorder, journal, progress):
+                    progress.stage(f"timeline, arms {prepared.plan.mode}: {prepared.plan.mode_reason}")
+                    TurnRunner(
+                        prepared.plan, prepared.recording, arms, recorder, journal, progress.note
+                    ).run()
+                    _closing_facts(arms, recorder)
+                logs = _logs(arms)
+            finally:
+                interrupts.undo_only()
+                progress.stage("taking the arms down")
+                _down(arms)
+        left = driver.owned(LABEL_RUN, run_id)
+        left += tuple(item for item in journal.still_open() if item not in left)
+        recorder.event(EventKind.WORLD, clean=not left, left=list(left))
+    finally:
+        journal.close()
+    labels = prepared.dataset.labels() if prepared.dataset is not None else None
+    return recorder.history(labels), logs
+
+
+def _arms(
+    prepared: Prepared, run_id: str, driver: Driver, journal: Journal, work: Path, progress: Progress
+) -> dict[Arm, RunningArm]:
+    return {
+        arm: RunningArm(
+            ArmStack(
+                driver=driver,
+                journal=journal,
+                run_id=run_id,
+                arm=arm.value,
+                environment=prepared.environment,
+                services=services,
+                seed=prepared.plan.seed,
+                dataset=prepared.dataset,
+                environment_folder=prepared.environment_folder,
+                progress=progress.note,
+            ),
+            ReplayChild(arm.value, work / arm.value),
+        )
+        for arm, services in prepared.services.items()
+    }
+
+
+def _up(arms: Mapping[Arm, RunningArm], recorder: Recorder, journal: Journal, progress: Progress) -> bool:
+    """Start all arms and generators at once. False when the candidate alone is never healthy: that is evidence."""
+    progress.stage(f"{len(arms)} arms up: {', '.join(arms)}")
+    with ThreadPoolExecutor(max_workers=2 * len(arms)) as pool:
+        generators = [pool.submit(_start_generator, running, journal) for running in arms.values()]
+        stacks = {arm: pool.submit(running.stack.up) for arm, running in arms.items()}
+        for generator in generators:
+            generator.result()
+        ready = True
+        for arm, stack in stacks.items():
+            try:
+                stack.result()
+                recorder.event(EventKind.ARM_UP, arm=arm)
+            except UnhealthyError as error:
+                if arm is not Arm.CANDIDATE:
+                    raise
+                progress.note(str(error))
+                recorder.event(
+                    EventKind.CONTAINER,
+                    arm=arm,
+                    subject=error.service,
+                    state="unhealthy",
+                    error=error.what,
+                    expected=False,
+                )
+                ready = False
+    return ready
+
+
+def _start_generator(running: RunningArm, journal: Journal) -> None:
+    running.child.start()
+    journal.process(f"generator {running.stack.arm}", running.child.pid)
+
+
+def _closing_facts(arms: Mapping[Arm, RunningArm], recorder: Recorder) -> None:
+    """What is only known at the end of the timeline: requests on the edges, lost log lines, strangers on networks."""
+    for arm, running in arms.items():
+        plane = running.stack.plane
+        recorder.edge_requests(arm, plane.log_rows())
+        recorder.event(EventKind.LOG_DROPPED, arm=arm, dropped=plane.dropped_log_lines())
+        recorder.event(
+            EventKind.ISOLATION,
+            arm=arm,
+            unexpected=list(running.stack.unexpected_attachments()),
+            containers=len(running.stack.services),
+        )
+
+
+def _logs(arms: Mapping[Arm, RunningArm]) -> dict[str, str]:
+    return {
+        f"{arm}/{service}": text
+        for arm, running in arms.items()
+        for service, text in running.stack.logs(tail=200).items()
+        if service != "plane"
+    }
+
+
+def _down(arms: Mapping[Arm, RunningArm]) -> None:
+    """Everything of every arm, whatever happens to the others; the first error is raised at the end."""
+    errors: list[DriverError] = []
+    for running in arms.values():
+        running.child.close()
+        try:
+            running.stack.down()
+        except DriverError as error:
+            errors.append(error)
+    if errors:
+        raise EngineError(
+            f"not everything could be taken down: {errors[0].what}",
+            "run `readiness doctor --sweep` when the engine answers again",
+        ) from errors[0]
+
+
+def _images(prepared: Prepared, progress: Progress) -> dict[str, ImageSource]:
+    requests = {
+        service.image.reference: service.image
+        for services in prepared.services.values()
+        for service in services.values()
+    }
+    return ensure_images([plane_image_request(), *requests.values()], progress.note)
+
+
+def _image_facts(prepared: Prepared, images: Mapping[str, ImageSource]) -> dict[str, dict[str, str]]:
+    """Per arm and service the image's reference and id: what really ran."""
+    return {
+        arm.value: {
+            name: f"{service.image.reference} {images[service.image.reference].image_id}"
+            for name, service in services.items()
+        }
+        for arm, services in prepared.services.items()
+    }
+
+
+def _repeat_command(request: RunRequest, seed: int) -> str:
+    words = ["readiness", "run", str(request.change)]
+    for scenario in request.scenarios:
+        words += ["--scenario", str(scenario)]
+    if request.policy is not None:
+        words += ["--policy", str(request.policy)]
+    return shlex.join([*words, "--seed", str(seed)])

@@ -1,0 +1,1 @@
+"""Datasets: a private sample in; synthetic rows, privacy evidence and drift out."""

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 import synthetic
 from harness import faults
-from harness.checks import CheckOrder, Frame, Origin, plan_checks, validate_parameters
+from harness.checks import CheckOrder, Frame, Origin, parameters_model, plan_checks, validate_parameters
 from harness.environment.services import ArmService, arm_services
 from harness.errors import DefinitionError, Problem
 from harness.loading import (
@@ -162,9 +162,15 @@ class Problems:
     def add(self, loaded: Loaded[Any], loc: tuple[str | int, ...], what: str, fix: str) -> None:
         self.found.append(Problem(loaded.locate(loc), what, fix))
 
-    def add_invalid(self, error: ValidationError, loaded: Loaded[Any], prefix: tuple[str | int, ...]) -> None:
+    def add_invalid(
+        self,
+        error: ValidationError,
+        loaded: Loaded[Any],
+        prefix: tuple[str | int, ...],
+        model: type[BaseModel],
+    ) -> None:
         """What pydantic said about open parameters, at their place."""
-        self.found += problems_of(error, loaded, prefix)
+        self.found += problems_of(error, loaded, prefix, model)
 
     def raise_if_any(self) -> None:
         if self.found:
@@ -235,7 +241,7 @@ def _window(
     try:
         parameters = faults.validate_parameters(item.fault, item.parameters())
     except ValidationError as error:
-        problems.add_invalid(error, scenario, ("timeline", index))
+        problems.add_invalid(error, scenario, ("timeline", index), faults.make_fault(item.fault).Parameters)
         return None
     fault = faults.make_fault(item.fault)
     start_ns = scenario.value.warmup.ns + item.before.ns
@@ -311,7 +317,7 @@ def _checks(
             try:
                 parameters = validate_parameters(request.check, request.parameters())
             except ValidationError as error:
-                problems.add_invalid(error, loaded, (key, index))
+                problems.add_invalid(error, loaded, (key, index), parameters_model(request.check))
             except KeyError as error:
                 problems.add(
                     loaded, (key, index, "check"), f"unknown check {request.check!r}", str(error.args[0])

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-import secrets
 import shlex
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from harness import __version__
 from harness.checks import decide, judge
@@ -33,20 +31,12 @@ from harness.model.history import EventKind, History
 from harness.model.plan import Arm
 from harness.plane.container import plane_image_request
 from harness.prepare import Prepared, prepare, scenario_paths
+from harness.progress import Progress
 from harness.recorder import Recorder
 from harness.replay.generator import ReplayChild
-from harness.report import RunMeta, SigningKey, load_or_make_key, write_bundle
+from harness.report import RunMeta, SigningKey, as_written, load_or_make_key, write_bundle
+from harness.standing import new_run_id
 from harness.turns import RunningArm, TurnRunner
-
-
-class Progress(Protocol):
-    """Told what happens; a front end prints it."""
-
-    def stage(self, text: str) -> None:
-        """A new stage begins."""
-
-    def note(self, text: str) -> None:
-        """Something within the stage."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +80,8 @@ def run_change(
         for path in scenario_paths(change, request.scenarios)
     ]
     key = load_or_make_key(request.key)
+    if key.notice:
+        progress.note(key.notice)
     chosen = driver if driver is not None else DockerDriver()
     chosen.ping()
     return tuple(_run_scenario(request, item, key, chosen, progress) for item in prepared)
@@ -98,7 +90,7 @@ def run_change(
 def _run_scenario(
     request: RunRequest, prepared: Prepared, key: SigningKey, driver: Driver, progress: Progress
 ) -> RunResult:
-    run_id = f"{dt.datetime.now(dt.UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    run_id = new_run_id()
     repeat_command = _repeat_command(request, prepared.plan.seed)
     progress.note(f"run {run_id}, seed {prepared.plan.seed}; repeat it with: {repeat_command}")
     progress.stage("images")
@@ -113,6 +105,7 @@ def _run_scenario(
         answers_schema=prepared.answers_schema,
         images=_image_facts(prepared, images),
     )
+    history = as_written(history)  # judge exactly what `verify` will read
     findings = judge(case, history)
     verdict = decide(case, findings)
     progress.stage("report")

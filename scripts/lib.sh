@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the set-up scripts share: where things are, one line a stage with its time, one message when something is missing.
 # Sourced, never run.
 
@@ -31,11 +32,10 @@ stage() {
 
 seconds_since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }
 
-is_root() { [ "$(id -u)" -eq 0 ]; }
+# can_install: as root on Debian or Ubuntu; anywhere else people install things themselves.
+can_install() { [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; }
 
-has_apt() { command -v apt-get >/dev/null 2>&1; }
-
-# apt_install PACKAGE...: only as root on Debian or Ubuntu; refreshes the lists first.
+# apt_install PACKAGE...: refreshes the lists first.
 apt_install() {
     apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@"
 }

@@ -6,6 +6,7 @@ Docker API client; leaves a tagged image that carries `readiness.build`. Every s
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -28,7 +29,10 @@ SUITE = "bookworm"
 TOXIPROXY_VERSION = "2.12.0"
 TOXIPROXY = f"ghcr.io/shopify/toxiproxy:{TOXIPROXY_VERSION}"
 TOXIPROXY_MODULE = f"github.com/Shopify/toxiproxy/v2/cmd/server@v{TOXIPROXY_VERSION}"
-OLDEST_GO = (1, 23)
+OLDEST_GO = (1, 16)
+SELF_UPDATING_GO = (1, 21)
+"""From this version on, Go fetches the newer toolchain that a module asks for by itself."""
+TOOLCHAIN = "v0.0.1-go1.24.4"
 BUILD_LABEL = "readiness.build"
 
 DEBOOTSTRAP_LIMIT_S = 900
@@ -74,20 +78,26 @@ def debian_obstacle() -> str | None:
 
 
 def toxiproxy_obstacle() -> str | None:
-    """Why Toxiproxy cannot be built here, or None. Go 1.21 and newer may fetch a newer toolchain by themselves."""
+    """Why Toxiproxy cannot be built here, or None."""
     go = shutil.which("go")
     wanted = ".".join(map(str, OLDEST_GO))
     if go is None:
         return f"Go is not installed (version {wanted} or newer)"
-    answer = subprocess.run(
-        [go, "env", "GOVERSION"], capture_output=True, text=True, timeout=30, check=False
-    ).stdout.strip()
-    found = re.match(r"go(\d+)\.(\d+)", answer)
-    if found and (int(found[1]), int(found[2])) >= OLDEST_GO:
+    if go_version(go) >= OLDEST_GO:
         return None
-    return (
-        f"{go} is {answer or 'of unknown version'}; Toxiproxy {TOXIPROXY_VERSION} needs Go {wanted} or newer"
-    )
+    return f"{go} is older than Go {wanted}"
+
+
+def go_version(go: str) -> tuple[int, int]:
+    """Major and minor version of a Go command; (0, 0) when it does not say."""
+    try:
+        answer = subprocess.run(
+            [go, "version"], capture_output=True, text=True, timeout=30, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return (0, 0)
+    found = re.search(r"go(\d+)\.(\d+)", answer)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def make_debian(client: docker.APIClient, progress: Progress) -> None:
@@ -110,19 +120,22 @@ def make_toxiproxy(client: docker.APIClient, progress: Progress) -> None:
 
     with tempfile.TemporaryDirectory(prefix="readiness-go-") as scratch:
         binary = Path(scratch) / "bin" / "server"
+        binary.parent.mkdir()
         progress(f"{TOXIPROXY}: go install {TOXIPROXY_MODULE}")
         variables = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "GOROOT"},
             "CGO_ENABLED": "0",
             "GOBIN": str(binary.parent),
             "GOMODCACHE": f"{scratch}/mod",
             "GOCACHE": f"{scratch}/cache",
+            "GOTOOLCHAIN": "auto",
+            "GOFLAGS": "-modcacherw",
         }
+        go = _new_enough_go(Path(scratch), variables, progress)
         version = f"-X github.com/Shopify/toxiproxy/v2.Version={TOXIPROXY_VERSION}"
         command = [
-            "go",
+            go,
             "install",
-            "-modcacherw",
             "-trimpath",
             "-ldflags",
             f"-s -w {version}",
@@ -139,6 +152,26 @@ def make_toxiproxy(client: docker.APIClient, progress: Progress) -> None:
         )
         context = BuildContext(files=files, dockerfile="Dockerfile", args=(), bases=())
         run_build(client, TOXIPROXY, context, f"go:{TOXIPROXY_MODULE}", progress)
+
+
+def _new_enough_go(scratch: Path, variables: Mapping[str, str], progress: Progress) -> str:
+    """This machine's Go, or where that is too old to update itself (Debian 12's is) a newer one from the module proxy.
+
+    The toolchain is a Go module like any other, checked against the checksum database; it goes away with `scratch`.
+    """
+    go = shutil.which("go") or "go"
+    if go_version(go) >= SELF_UPDATING_GO:
+        return go
+    platform = [_run([go, "env", name], 30, "asking Go", variables).strip() for name in ("GOOS", "GOARCH")]
+    module = f"golang.org/toolchain@{TOOLCHAIN}.{'-'.join(platform)}"
+    progress(f"{TOXIPROXY}: go mod download {module}")
+    answer = _run(
+        [go, "mod", "download", "-json", module], GO_LIMIT_S, f"fetching {module}", variables, scratch
+    )
+    folder = Path(json.loads(answer)["Dir"])
+    for file in (*folder.glob("bin/*"), *folder.glob("pkg/tool/*/*")):
+        file.chmod(0o755)
+    return str(folder / "bin" / "go")
 
 
 MAKERS: Mapping[str, Maker] = {
@@ -273,8 +306,14 @@ def _process(command: list[str | Path]) -> Iterator[subprocess.Popen[bytes]]:
             child.kill()
 
 
-def _run(command: list[str], limit_s: float, doing: str, variables: Mapping[str, str] | None = None) -> None:
-    """Run to the end; on failure or after `limit_s` raise EngineError with the last lines of output."""
+def _run(
+    command: list[str],
+    limit_s: float,
+    doing: str,
+    variables: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> str:
+    """Run to the end, give its output; on failure or after `limit_s` raise EngineError with the last lines of it."""
     try:
         done = subprocess.run(
             command,
@@ -285,6 +324,7 @@ def _run(command: list[str], limit_s: float, doing: str, variables: Mapping[str,
             errors="replace",
             timeout=limit_s,
             check=False,
+            cwd=folder,
             env={**(variables or os.environ), "PATH": _admin_path()},
         )
     except subprocess.TimeoutExpired:
@@ -298,6 +338,7 @@ def _run(command: list[str], limit_s: float, doing: str, variables: Mapping[str,
         raise EngineError(
             f"{doing} failed with exit code {done.returncode}:\n    {tail}", "see the lines above"
         )
+    return done.stdout
 
 
 def _admin_path() -> str:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.environment.host import state_dir
 from harness.environment.image_bases import BUILD_LABEL, DEBIAN, MAKERS, TOXIPROXY
 from harness.environment.image_context import BuildContext, BuildRequest, read_context
 from harness.environment.image_engine import (
@@ -32,6 +31,7 @@ from harness.environment.image_engine import (
 )
 from harness.errors import DefinitionError, EngineError, Location, Problem
 from harness.model.environment import Build
+from harness.state import state_directory
 
 if TYPE_CHECKING:
     import docker
@@ -269,7 +269,7 @@ def _plan(client: docker.APIClient, image: _Wanted) -> ImagePlan:
     if _worth_pulling(image) and why_not is None:
         return ImagePlan(image.reference, "pull", "the registry has it", EXPECTED_PULL_S)
     if image.context is not None:
-        reason = "its files have changed since it was built" if found else "from its build context"
+        reason = "what is there was not built from today's files" if found else "from its build context"
         return ImagePlan(image.reference, "build", reason, EXPECTED_BUILD_S)
     maker = MAKERS.get(image.reference)
     obstacle = maker.obstacle() if maker else None
@@ -281,7 +281,7 @@ def _plan(client: docker.APIClient, image: _Wanted) -> ImagePlan:
 @contextmanager
 def _one_at_a_time(progress: Progress) -> Iterator[None]:
     """Two runs (pytest -n 2) must not make the same image twice; waits LOCK_LIMIT_S at most."""
-    folder = state_dir()
+    folder = state_directory()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "images.lock").open("w") as lock:
         deadline = time.monotonic() + LOCK_LIMIT_S

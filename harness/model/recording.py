@@ -46,16 +46,20 @@ Headers = tuple[tuple[str, str], ...]
 def check_path(path: str) -> str:
     """The path as sent. Raises ValueError when it names a host or holds what a request line cannot."""
     if not _PATH.match(path):
-        raise ValueError(f"{path!r} is no path: it starts with one / and holds printable ASCII (percent-encode the rest)")
+        raise ValueError(
+            f"{path!r} is no path: it starts with one / and holds printable ASCII (percent-encode the rest)"
+        )
     return path
 
 
 def check_headers(headers: Iterable[tuple[str, str]]) -> Headers:
-    """The headers with names in lower case. Raises ValueError for one that cannot be sent or that is not theirs to set."""
+    """The headers, names in lower case. Raises ValueError for one that cannot be sent or that the generator sets."""
     checked = []
     for name, value in headers:
         if not _HEADER_NAME.match(name) or not _HEADER_VALUE.match(value):
-            raise ValueError(f"{name!r}: {value!r} is no header (control characters and line breaks are not allowed)")
+            raise ValueError(
+                f"{name!r}: {value!r} is no header (control characters and line breaks are not allowed)"
+            )
         if name.lower() in RESERVED_HEADERS:
             raise ValueError(f"{name!r} is set by the generator for each request; leave it out")
         checked.append((name.lower(), value))
@@ -107,7 +111,7 @@ class Recording:
 
     @classmethod
     def of(cls, name: str, attribution: str, exchanges: Sequence[Exchange], length_ns: int = 0) -> Recording:
-        """Sort by time (order kept among equals), number, and digest. A shorter `length_ns` is stretched to hold all."""
+        """Sort by time (order kept among equals), number, digest. A shorter `length_ns` is stretched to hold all."""
         ordered = sorted(exchanges, key=lambda exchange: exchange.at_ns)
         numbered = tuple(
             Exchange(seq, e.at_ns, e.client, e.key, e.method, e.path, e.route, e.headers, e.body)
@@ -143,15 +147,21 @@ def request_id(seed: int, digest: str, seq: int) -> str:
 class Arrivals(Definition):
     """When requests arrive: one column of offsets in a CSV file with a header line."""
 
-    file: str = Field(description="CSV file, relative to the file that names it; lines starting with # are skipped.")
+    file: str = Field(
+        description="CSV file, relative to the file that names it; lines starting with # are skipped."
+    )
     column: str = Field(description="Column of offsets; its name ends in the unit: _ns, _us, _ms or _s.")
-    speed: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False, description="2 is twice as fast as recorded.")
+    speed: float = Field(
+        default=1.0, gt=0, le=1000, allow_inf_nan=False, description="2 is twice as fast as recorded."
+    )
 
     @field_validator("column")
     @classmethod
     def _unit_in_name(cls, column: str) -> str:
         if column.rpartition("_")[2] not in NS_PER_UNIT or "_" not in column:
-            raise ValueError(f"the name of column {column!r} does not say its unit: it ends in _ns, _us, _ms or _s")
+            raise ValueError(
+                f"the name of column {column!r} does not say its unit: it ends in _ns, _us, _ms or _s"
+            )
         return column
 
     @property
@@ -166,12 +176,18 @@ class RequestTemplate(Definition):
     table: Name
     method: Method = "GET"
     path: str = Field(description="Template; values are percent-encoded.")
-    route: str | None = Field(default=None, description="The request's name in checks; `path` as written by default.")
+    route: str | None = Field(
+        default=None, description="The request's name in checks; `path` as written by default."
+    )
     headers: dict[str, str] = Field(default_factory=dict, description="Templates.")
     client: str = Field(default="", description="Template: whose request it is.")
     key: str | None = Field(default=None, description="Column whose value joins the exchange to its label.")
-    after: Duration = Field(default=Duration(0), description="Sent this long after the arrival; not touched by `speed`.")
-    body: JsonValue = Field(default=None, description="JSON; a string that is one `{column}` keeps the value's type.")
+    after: Duration = Field(
+        default=Duration(0), description="Sent this long after the arrival; not touched by `speed`."
+    )
+    body: JsonValue = Field(
+        default=None, description="JSON; a string that is one `{column}` keeps the value's type."
+    )
 
     @field_validator("path")
     @classmethod
@@ -181,7 +197,8 @@ class RequestTemplate(Definition):
     @field_validator("headers")
     @classmethod
     def _are_headers(cls, headers: dict[str, str]) -> dict[str, str]:
-        return dict(check_headers(headers.items()))
+        check_headers(headers.items())
+        return headers
 
 
 def _as_list(value: Any) -> Any:
@@ -192,7 +209,9 @@ class RecordingDefinition(Definition):
     """A married recording: arrival times from a trace, requests from a dataset."""
 
     recording: Name
-    attribution: str = Field(min_length=1, description="Whose arrival times these are, and under which licence.")
+    attribution: str = Field(
+        min_length=1, description="Whose arrival times these are, and under which licence."
+    )
     arrivals: Arrivals
     requests: tuple[RequestTemplate, ...] = Field(
         min_length=1, description="One request a row, or several: each row then makes all of them."
@@ -213,8 +232,12 @@ class RecordingHeader(Definition):
     recording: Name
     source: str = Field(description="Where the traffic was recorded, or how it was made.")
     attribution: str = Field(description="Whose it is, and under which licence.")
-    exchanges: int | None = Field(default=None, ge=0, description="Count; fewer lines mean a file that was cut off.")
-    length_ns: int | None = Field(default=None, ge=0, description="Length, when it ends after its last exchange.")
+    exchanges: int | None = Field(
+        default=None, ge=0, description="Count; fewer lines mean a file that was cut off."
+    )
+    length_ns: int | None = Field(
+        default=None, ge=0, description="Length, when it ends after its last exchange."
+    )
 
 
 class ExchangeLine(Definition):
@@ -262,7 +285,9 @@ class ExchangeLine(Definition):
         headers = self.headers if isinstance(self.headers, tuple) else tuple(self.headers.items())
         headers = with_content_type(headers, json_body="json_body" in self.model_fields_set)
         route = self.route if self.route is not None else self.path.partition("?")[0]
-        return Exchange(0, self.at_ns, self.client, self.key, self.method, self.path, route, headers, self.body_bytes())
+        return Exchange(
+            0, self.at_ns, self.client, self.key, self.method, self.path, route, headers, self.body_bytes()
+        )
 
 
 def json_bytes(value: JsonValue) -> bytes:

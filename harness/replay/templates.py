@@ -39,7 +39,7 @@ class TextTemplate:
         except ValueError as error:
             raise ValueError(f"{text!r}: {error}; write {{{{ and }}}} for braces that are meant") from error
         for _, name, form, conversion in fields:
-            if name is not None and (form or conversion or not name.isidentifier()):
+            if name is not None and (form or conversion or not name):
                 raise ValueError(f"{text!r}: only the name of a column may stand in braces")
         return cls(tuple((literal, name) for literal, name, _, _ in fields))
 
@@ -93,36 +93,34 @@ def json_value(value: object) -> JsonValue:
     raise ValueError(f"{value!r} ({type(value).__name__}) has no form in JSON")
 
 
+Loc = tuple[str | int, ...]
+
+
 @dataclass(frozen=True)
 class JsonTemplate:
-    """A JSON document whose strings are templates; `leaves` says where each column occurs."""
+    """A JSON document whose strings are templates; `columns` says which column is needed at which place in it."""
 
     fill: Callable[[Row], JsonValue]
-    columns: tuple[str, ...]
+    columns: tuple[tuple[str, Loc], ...]
 
     @classmethod
-    def parse(cls, document: JsonValue) -> JsonTemplate:
+    def parse(cls, document: JsonValue, loc: Loc = ()) -> JsonTemplate:
         """Raises ValueError for a string that is no template. Keys of objects are literal."""
         if isinstance(document, str):
-            return cls._of_text(TextTemplate.parse(document))
+            return cls._of_text(TextTemplate.parse(document), loc)
         if isinstance(document, list):
-            items = [cls.parse(item) for item in document]
-            return cls(lambda row: [item.fill(row) for item in items], _columns_of(items))
+            items = [cls.parse(item, (*loc, index)) for index, item in enumerate(document)]
+            columns = tuple(column for item in items for column in item.columns)
+            return cls(lambda row: [item.fill(row) for item in items], columns)
         if isinstance(document, dict):
-            members = {name: cls.parse(item) for name, item in document.items()}
-            return cls(
-                lambda row: {name: member.fill(row) for name, member in members.items()},
-                _columns_of(list(members.values())),
-            )
+            members = {name: cls.parse(item, (*loc, name)) for name, item in document.items()}
+            columns = tuple(column for member in members.values() for column in member.columns)
+            return cls(lambda row: {name: member.fill(row) for name, member in members.items()}, columns)
         return cls(lambda _: document, ())
 
     @classmethod
-    def _of_text(cls, template: TextTemplate) -> JsonTemplate:
+    def _of_text(cls, template: TextTemplate, loc: Loc) -> JsonTemplate:
         column = template.only_column
         if column is not None:
-            return cls(lambda row: json_value(row[column]), (column,))
-        return cls(template.fill, template.columns)
-
-
-def _columns_of(templates: list[JsonTemplate]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(column for template in templates for column in template.columns))
+            return cls(lambda row: json_value(row[column]), ((column, loc),))
+        return cls(template.fill, tuple((name, loc) for name in template.columns))

@@ -1,0 +1,81 @@
+"""Where a measurement is taken: an entry or a service, in one phase of the run.
+
+`steady` gathers the steady phase of all units; `fault` and `recovery` are one slot for each fault unit. A service that no
+request can reach while a fault is on has no slot there: nothing could be measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.checks.base import EDGES_FILE, EXCHANGES_FILE, Frame, pointer
+from harness.model.findings import EvidencePointer
+from harness.model.history import EdgeRequests, History
+from harness.model.plan import Arm, Phase, Unit
+
+PhaseName = Literal["steady", "fault", "recovery"]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place and phase. `unit` is None for the steady phase of the whole run."""
+
+    kind: Literal["entry", "service"]
+    subject: str
+    phase: PhaseName
+    unit: Unit | None
+
+    @property
+    def id(self) -> str:
+        place = f"{self.kind}:{self.subject}/{self.phase}"
+        return place if self.unit is None else f"{place}:{self.unit.name}"
+
+    @property
+    def when(self) -> str:
+        """For sentences."""
+        if self.unit is None:
+            return "in steady load"
+        return f"during {self.unit.name}" if self.phase == "fault" else f"after {self.unit.name}"
+
+    @property
+    def unit_name(self) -> str:
+        return self.unit.name if self.unit is not None else ""
+
+    def place(self) -> dict[str, str | tuple[str, ...]]:
+        """Column values that select this slot's rows."""
+        if self.unit is None:
+            return {"phase": Phase.STEADY.value}
+        return {"phase": self.phase, "unit": self.unit.name}
+
+
+def slots(frame: Frame, kinds: Sequence[str], phases: Sequence[str]) -> tuple[Slot, ...]:
+    """All slots of these kinds (`entries`, `services`) and phases."""
+    found: list[Slot] = []
+    units: list[tuple[PhaseName, Unit | None]] = [("steady", None)] if "steady" in phases else []
+    for unit in frame.fault_units():
+        units += [(phase, unit) for phase in ("fault", "recovery") if phase in phases]
+    for phase, unit in units:
+        if "entries" in kinds:
+            found.append(Slot("entry", frame.entry, phase, unit))
+        if "services" in kinds:
+            served = frame.served(unit) if unit is not None and phase == "fault" else None
+            found += [
+                Slot("service", service, phase, unit)
+                for service in frame.http_services()
+                if served is None or service in served
+            ]
+    return tuple(found)
+
+
+def service_requests(frame: Frame, history: History, slot: Slot, arm: Arm) -> EdgeRequests:
+    """Requests that reached a service in a slot; those that a fault answered in its place are left out."""
+    edges = tuple(edge.name for edge in frame.http_edges() if edge.callee == slot.subject)
+    return history.edge_requests.where(arm=arm.value, edge=edges, fault="", **slot.place())
+
+
+def slot_pointer(slot: Slot, rows: int, arm: Arm = Arm.CANDIDATE) -> EvidencePointer:
+    """Where the rows of a slot lie in the bundle."""
+    file = EXCHANGES_FILE if slot.kind == "entry" else EDGES_FILE
+    return pointer(file, rows, arm=arm.value, **{name: str(value) for name, value in slot.place().items()})

@@ -123,9 +123,7 @@ def _below(kind: Any, step: str | int) -> list[Any]:
     """Types one step below; none where the type does not tell."""
     bare = _bare(kind)
     if isinstance(bare, type) and issubclass(bare, BaseModel):
-        return [
-            field.annotation for name, field in bare.model_fields.items() if step in (name, field.alias)
-        ]
+        return [field.annotation for name, field in bare.model_fields.items() if step in (name, field.alias)]
     origin, arguments = typing.get_origin(bare), typing.get_args(bare)
     if not arguments or origin in (typing.Union, types.UnionType, typing.Literal):
         return []

@@ -135,8 +135,8 @@ def prepare(
         arm: arm_services(environment.value, environment.path.parent, change.value, change.path.parent, arm)
         for arm in ARMS
     }
-    sources = [change, scenario, environment, policy]
-    definitions = {loaded.path.name: loaded.source for loaded in sources if loaded is not None}
+    sources: tuple[Loaded[Any], ...] = (change, scenario, environment, policy)
+    definitions = {loaded.path.name: loaded.source for loaded in sources}
     definitions |= {path.name: path.read_bytes() for path in recording_files(recording_path)}
     return Prepared(
         change=change.value,
@@ -241,7 +241,7 @@ def _window(
     try:
         parameters = faults.validate_parameters(item.fault, item.parameters())
     except ValidationError as error:
-        problems.add_invalid(error, scenario, ("timeline", index), faults.make_fault(item.fault).Parameters)
+        problems.add_invalid(error, scenario, ("timeline", index), faults.make_fault(item.fault).parameters)
         return None
     fault = faults.make_fault(item.fault)
     start_ns = scenario.value.warmup.ns + item.before.ns

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.environment.journal import Journal
 from harness.environment.stack import ArmStack
@@ -110,7 +111,8 @@ class TurnRunner:
         )
         try:
             outcome = arm.child.replay(job)
-            self.recorder.event(EventKind.REPLAY, stamp, **outcome.detail())
+            figures: dict[str, Any] = dict(outcome.detail())
+            self.recorder.event(EventKind.REPLAY, stamp, **figures)
         except ReplayFailed as failed:
             outcome = failed.outcome
             self.recorder.event(EventKind.REPLAY_FAILED, stamp, error=failed.why, stderr=failed.stderr_tail)

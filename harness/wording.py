@@ -46,19 +46,20 @@ def in_words(
 
     `kind`, `message` and `context` are pydantic's; `text` is the single value as written, None for anything else.
     """
-    if kind == "value_error" or kind not in _KNOWN_KINDS and not message.startswith(("Input should", "String should")):
+    from_pydantic = kind in _KNOWN_KINDS or message.startswith(("Input should", "String should"))
+    if kind == "value_error" or not from_pydantic:
         return _own_words(message, name)
-    if given is None and kind not in {"missing", "literal_error"}:
+    if given is None:
         return f"{name} is empty", "give it a value, or leave the key out"
     if kind in _BOUNDS:
-        many = f"{context.get('actual_length')}" if context.get("actual_length") is not None else "this"
-        return f"{name} cannot have {many} items", f"{_lower(message.split(' after validation')[0])}"
+        many = context.get("actual_length", "that many")
+        return f"{name} has {many} items", _must(message.partition(" after ")[0])
     shown = f"{text!r}" if text is not None else _shape(given)
     what = f"{name} cannot be {shown}"
     if kind == "string_type":
         fix = f'write it in quotes: "{text}"' if text is not None else "write one text"
         return what, fix
-    if kind == "literal_error" or kind == "enum":
+    if kind in {"literal_error", "enum"}:
         expected = re.findall(r"'([^']*)'", str(context.get("expected", "")))
         return what, did_you_mean(str(text), expected) if expected else _must(message)
     if kind == "union_tag_invalid":
@@ -107,9 +108,4 @@ def _shape(given: object) -> str:
 
 def _must(message: str) -> str:
     """`Input should be greater than 0` -> `it must be greater than 0`."""
-    return re.sub(r"^(?:Input|String|Value) should", "it must", message)
-
-
-def _lower(message: str) -> str:
-    said = re.sub(r"^(?:Tuple|List|Dictionary|Set|Data|Value) should", "it must", message)
-    return re.sub(r" items?$", lambda match: match[0], said)
+    return re.sub(r"^[A-Z]\w* should", "it must", message)

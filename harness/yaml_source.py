@@ -54,11 +54,14 @@ class YamlSource:
 
     def text(self, loc: Loc) -> str | None:
         """A single value as the user wrote it, shortened; None where `loc` is a mapping, a list or nothing."""
-        node = self._node(loc)
-        if not isinstance(node, yaml.ScalarNode):
-            return None
-        text = str(node.value)
-        return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
+        return _text(self._node(loc))
+
+    def key_text(self, loc: Loc) -> str | None:
+        """The last key of `loc` as the user wrote it."""
+        node, key = self.node, None
+        for step in loc:
+            key, node = _child(node, step) or (None, node)
+        return _text(key)
 
     def has(self, loc: Loc) -> bool:
         """Whether every step of `loc` exists in the file."""
@@ -108,14 +111,8 @@ def read_yaml(path: Path) -> YamlSource:
     text = _decode(path, content)
     lines = tuple(text.splitlines())
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is None:
-            raise _empty(path)
-        _bounded(path, node, lines)
-        problems = list(_duplicates(path, node, lines))
-        if problems:
-            raise DefinitionError(problems)
-        value = yaml.safe_load(text)
+        node = _compose(path, text, lines)
+        value = _value(path, text, node, lines)
     except yaml.MarkedYAMLError as error:
         raise DefinitionError([_yaml_problem(path, error, lines)]) from None
     except yaml.reader.ReaderError as error:
@@ -124,10 +121,6 @@ def read_yaml(path: Path) -> YamlSource:
         raise DefinitionError.at(
             path, "nested too deeply", "a definition is flat: is this the right file?"
         ) from None
-    except ValueError:
-        raise DefinitionError(_unreadable_values(path, node, lines)) from None
-    if value is None:
-        raise _empty(path)
     if not isinstance(value, dict):
         found = "list" if isinstance(value, list) else "single value"
         where = place(path, lines, node.start_mark)
@@ -135,6 +128,28 @@ def read_yaml(path: Path) -> YamlSource:
             [Problem(where, f"a mapping of keys is expected, this is a {found}", "write `key: value` lines")]
         )
     return YamlSource(path, content, value, node, lines)
+
+
+def _compose(path: Path, text: str, lines: tuple[str, ...]) -> yaml.Node:
+    """The tree with its positions: not empty, of a bearable size, no key twice."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if node is None:
+        raise _empty(path)
+    _bounded(path, node, lines)
+    problems = list(_duplicates(path, node, lines))
+    if problems:
+        raise DefinitionError(problems)
+    return node
+
+
+def _value(path: Path, text: str, node: yaml.Node, lines: tuple[str, ...]) -> object:
+    try:
+        value: object = yaml.safe_load(text)
+    except ValueError:
+        raise DefinitionError(_unreadable_values(path, node, lines)) from None
+    if value is None:
+        raise _empty(path)
+    return value
 
 
 def _empty(path: Path) -> DefinitionError:
@@ -155,7 +170,9 @@ def _read(path: Path) -> bytes:
         raise DefinitionError.at(path, "there is no such file", _nearest(path)) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DefinitionError.at(path, f"cannot be read: {reason}", "check its name and permissions") from None
+        raise DefinitionError.at(
+            path, f"cannot be read: {reason}", "check its name and permissions"
+        ) from None
     if len(content) > MOST_BYTES:
         raise DefinitionError.at(
             path, f"larger than {MOST_BYTES // 2**20} MiB", "a definition is small: is this the right file?"
@@ -208,10 +225,17 @@ def _character_problem(path: Path, error: yaml.reader.ReaderError, text: str) ->
     return Problem(where, f"character U+{code:04X} is not allowed in YAML", "remove it")
 
 
+def _text(node: yaml.Node | None) -> str | None:
+    if not isinstance(node, yaml.ScalarNode):
+        return None
+    text = str(node.value)
+    return text if len(text) <= TEXT_CHARS else text[: TEXT_CHARS - 1] + "…"
+
+
 def _child(node: yaml.Node, step: str | int) -> tuple[yaml.Node | None, yaml.Node] | None:
     """The key's node and the value's node of one step; merged mappings (`<<`) are looked into last."""
     if isinstance(node, yaml.MappingNode):
-        merged = []
+        merged: list[yaml.Node] = []
         for key, value in node.value:
             if key.tag == MERGE_TAG:
                 merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
@@ -271,9 +295,7 @@ def _bounded(path: Path, root: yaml.Node, lines: tuple[str, ...]) -> None:
             known = sizes[id(node)] = 1 + sum(size(part) for part in _parts(node))
         if known < 0:
             where = place(path, lines, node.start_mark)
-            raise DefinitionError(
-                [Problem(where, "this anchor contains itself", "write out what is meant")]
-            )
+            raise DefinitionError([Problem(where, "this anchor contains itself", "write out what is meant")])
         return known
 
     total = size(root)
@@ -317,6 +339,10 @@ def _unreadable_values(path: Path, root: yaml.Node, lines: tuple[str, ...]) -> l
                 where = place(path, lines, node.start_mark, node.end_mark)
                 text = str(node.value)[:TEXT_CHARS]
                 problems.append(
-                    Problem(where, f"{text!r} is no {kind}: {error}", "correct it, or put it in quotes if it is text")
+                    Problem(
+                        where,
+                        f"{text!r} is no {kind}: {error}",
+                        "correct it, or put it in quotes if it is text",
+                    )
                 )
     return problems or [Problem(Location(str(path)), "a value in it cannot be read", "put text in quotes")]

@@ -86,7 +86,7 @@ def build(definition_path: Path, definition: Dataset, progress: Progress) -> Dat
         model = fit(definition_path, definition, private.sample, np.flatnonzero(private.fitted))
     drawn = draw_rows(definition_path, definition, model, private.sample if private else None)
     privacy, quality = Privacy(), Quality()
-    if private is not None:
+    if private is not None and model is not None:
         privacy, quality = assess(definition, private, drawn)
         raise_beyond_limits(definition_path, definition, privacy, quality)
     levels = private.sample.levels if private is not None else {}

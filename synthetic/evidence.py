@@ -40,9 +40,8 @@ class Control(Definition):
 
     @property
     def as_it_must(self) -> bool:
-        """Passed where it must pass; where it must fail, each measure alone noticed."""
-        within = (self.copied_share.within, self.membership_auc.within)
-        return all(within) if self.must_pass else not any(within)
+        """Passed where it must pass; exceeded at least one limit where it must fail."""
+        return (self.copied_share.within and self.membership_auc.within) is self.must_pass
 
 
 class PrivacyEvidence(Definition):

@@ -42,6 +42,14 @@ class FittedModel:
         columns = dict(zip(self.latent_names(names), latent.T, strict=True))
         return {name: self._values(name, columns) for name in names}
 
+    def ordered(self, names: Sequence[str], rows: Floats) -> Floats:
+        """Rows x these variables, the codes of categories replaced by the places of their levels."""
+        columns = [
+            _places(column, self.codes[name]) if name in self.codes else column
+            for name, column in zip(names, rows.T, strict=True)
+        ]
+        return np.column_stack(columns)
+
     def _values(self, name: str, columns: Mapping[str, Floats]) -> Floats:
         variable = self.variables[name]
         values = self.joint.values(name, columns[name])

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-
 from pydantic import Field
 
 from harness.checks.base import (
@@ -37,7 +36,9 @@ class AvailabilityParameters(Parameters):
     at_least: float = Field(default=0.98, gt=0, le=1, description="Floor in steady load.")
     at_least_in_fault: float = Field(default=0.9, ge=0, le=1)
     at_least_in_recovery: float = Field(default=0.9, ge=0, le=1)
-    worse_by_at_most: float = Field(default=0.02, ge=0, le=1, description="Below the baseline, in steady load.")
+    worse_by_at_most: float = Field(
+        default=0.02, ge=0, le=1, description="Below the baseline, in steady load."
+    )
     worse_by_at_most_under_fault: float = Field(default=0.06, ge=0, le=1)
 
     def floor(self, phase: str) -> float:
@@ -74,15 +75,22 @@ class Availability:
         least = case.policy.minimum_samples if slot.unit is None else case.policy.minimum_fault_samples
         floor = parameters.floor(slot.phase)
         if min(sizes.values()) < least:
-            outcome, why = Outcome.UNKNOWN, f"only {min(sizes.values())} requests in an arm, {least} are needed"
+            outcome, why = (
+                Outcome.UNKNOWN,
+                f"only {min(sizes.values())} requests in an arm, {least} are needed",
+            )
         else:
             lost = newcombe(*counts[Arm.BASELINE], *counts[Arm.CANDIDATE], confidence)
             margin = parameters.margin(slot.phase) + abs(baseline.value - control.value)
             against_floor = outcome_against(candidate.low, candidate.high, floor, at_most=False)
             if against_floor is not Outcome.PASS and baseline.value < floor and lost.value <= 0:
-                against_floor = Outcome.UNKNOWN  # the baseline misses the floor as well: not the change's doing
+                against_floor = (
+                    Outcome.UNKNOWN
+                )  # the baseline misses the floor as well: not the change's doing
             outcome = worst(against_floor, outcome_against(lost.low, lost.high, margin, at_most=True))
-            why = f"at least {percent(floor)} is wanted, and no more than {percent(margin)} below the baseline"
+            why = (
+                f"at least {percent(floor)} is wanted, and no more than {percent(margin)} below the baseline"
+            )
         return Finding(
             id=f"{self.name}/{slot.id}",
             check=self.name,

@@ -85,9 +85,14 @@ class Frame:
 class Check(Protocol):
     """One check; `name` is what scenarios call it, `summary` one line for people."""
 
-    name: str
-    summary: str
-    parameters: type[Parameters]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def summary(self) -> str: ...
+
+    @property
+    def parameters(self) -> type[Parameters]: ...
 
     def expect(self, frame: Frame, parameters: Any) -> tuple[str, ...]:
         """Ids of the findings that `judge` must produce."""

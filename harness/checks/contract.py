@@ -49,10 +49,16 @@ class Contract:
         if case.answers_schema is None:
             outcome, what = Outcome.UNKNOWN, "cannot be checked: the scenario names no `answers:` schema"
         elif len(bodies) < least:
-            outcome, what = Outcome.UNKNOWN, f"cannot be judged by {len(bodies)} good answers, {least} are needed"
+            outcome, what = (
+                Outcome.UNKNOWN,
+                f"cannot be judged by {len(bodies)} good answers, {least} are needed",
+            )
         elif broken:
             common, times = violations.most_common(1)[0]
-            outcome, what = Outcome.FAIL, f"is broken by {broken} of {len(bodies)} answers ({times} times {common})"
+            outcome, what = (
+                Outcome.FAIL,
+                f"is broken by {broken} of {len(bodies)} answers ({times} times {common})",
+            )
         else:
             outcome, what = Outcome.PASS, f"is kept by all {len(bodies)} good answers"
         yield Finding(

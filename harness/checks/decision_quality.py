@@ -60,10 +60,14 @@ class DecisionQuality:
         known = labelled(case, history, parameters.degraded_field)
         scores = {arm: numbers_of(known.rows.field(arm, parameters.score)) for arm in case.plan.arms}
         whole = np.all([np.isfinite(values) for values in scores.values()], axis=0)
-        known = Labelled(known.rows.take(whole), known.labels[whole], {k: v[whole] for k, v in known.groups.items()})
+        known = Labelled(
+            known.rows.take(whole), known.labels[whole], {k: v[whole] for k, v in known.groups.items()}
+        )
         scores = {arm: values[whole] for arm, values in scores.items()}
         approved = {
-            arm: np.array([value == parameters.approved for value in known.rows.field(arm, parameters.decision)], float)
+            arm: np.array(
+                [value == parameters.approved for value in known.rows.field(arm, parameters.decision)], float
+            )
             for arm in case.plan.arms
         }
         n = len(known.rows)
@@ -82,8 +86,14 @@ class DecisionQuality:
         weights: Weights,
         enough: bool,
     ) -> Finding:
-        points = {arm: auc(values, known.labels) if enough else float("nan") for arm, values in scores.items()}
-        draws = {arm: auc_draws(values, known.labels, weights) for arm, values in scores.items()} if enough else {}
+        points = {
+            arm: auc(values, known.labels) if enough else float("nan") for arm, values in scores.items()
+        }
+        draws = (
+            {arm: auc_draws(values, known.labels, weights) for arm, values in scores.items()}
+            if enough
+            else {}
+        )
         return self._compared(
             case, "auc", points, draws, parameters.auc_worse_by_at_most, -1, enough, len(known.rows),
             "The model ranks applications with an AUC of {value:.3f} ({baseline:.3f} in the baseline, 1 is perfect)",
@@ -114,7 +124,7 @@ class DecisionQuality:
         weights: Weights,
         enough: bool,
     ) -> Finding:
-        scales = {arm: parameters.scale for arm in scores}
+        scales = dict.fromkeys(scores, parameters.scale)
         scales[Arm.CANDIDATE] = parameters.candidate_scale or parameters.scale
         squares = {arm: (values / scales[arm] - known.labels) ** 2 for arm, values in scores.items()}
         points = {arm: float(values.mean()) if enough else float("nan") for arm, values in squares.items()}
@@ -148,12 +158,16 @@ class DecisionQuality:
         }
         if not enough:
             least = case.policy.minimum_labelled
-            sentence = f"{measure} cannot be judged: {n} labelled decisions of both kinds, {least} are needed."
+            sentence = (
+                f"{measure} cannot be judged: {n} labelled decisions of both kinds, {least} are needed."
+            )
             return Finding(outcome=Outcome.UNKNOWN, sentence=sentence, **common)
         confidence = case.policy.confidence
         own = {arm: interval_of(points[arm], draws[arm], confidence) for arm in points}
         change = interval_of(
-            points[Arm.CANDIDATE] - points[Arm.BASELINE], draws[Arm.CANDIDATE] - draws[Arm.BASELINE], confidence
+            points[Arm.CANDIDATE] - points[Arm.BASELINE],
+            draws[Arm.CANDIDATE] - draws[Arm.BASELINE],
+            confidence,
         )
         limit = margin + abs(points[Arm.CONTROL] - points[Arm.BASELINE])
         outcome = judge_change(change, limit, worse)
@@ -172,7 +186,10 @@ class DecisionQuality:
             details={
                 "limit_is": "least" if worse < 0 else "most",
                 "change": {"value": change.value, "low": change.low, "high": change.high, "limit": limit},
-                "arms": {arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": n} for arm, e in own.items()},
+                "arms": {
+                    arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": n}
+                    for arm, e in own.items()
+                },
             },
             **common,
         )
@@ -191,5 +208,6 @@ def judge_change(change: Estimate, limit: float, worse: int) -> Outcome:
 def numbers_of(values: list[Any]) -> Array:
     """Numbers as floats, anything else as NaN."""
     return np.array(
-        [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else np.nan for v in values], dtype=float
+        [float(v) if isinstance(v, int | float) and not isinstance(v, bool) else np.nan for v in values],
+        dtype=float,
     )

@@ -24,7 +24,9 @@ from harness.model.plan import Arm, FaultWindow
 
 class DegradationParameters(Parameters):
     field: str = Field(default="degraded", description="Path of the boolean in the answer.")
-    worse_by_at_most: float = Field(default=0.02, ge=0, le=1, description="Above the baseline, in steady load.")
+    worse_by_at_most: float = Field(
+        default=0.02, ge=0, le=1, description="Above the baseline, in steady load."
+    )
 
 
 def faulted_tolerances(environment: Environment, window: FaultWindow) -> tuple[float, float]:

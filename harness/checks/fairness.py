@@ -36,7 +36,9 @@ Mask = npt.NDArray[np.bool_]
 
 
 class FairnessParameters(Parameters):
-    attributes: tuple[str, ...] = Field(min_length=1, description="Protected attributes of the labels, such as race.")
+    attributes: tuple[str, ...] = Field(
+        min_length=1, description="Protected attributes of the labels, such as race."
+    )
     decision: str = "decision"
     approved: str = "approve"
     degraded_field: str = "degraded"
@@ -49,7 +51,9 @@ class Fairness:
     """See the module's head. One finding an attribute and measure, about the group that is worst off."""
 
     name = "fairness"
-    summary = "approval-rate ratio and equal-opportunity difference by protected group, against the baseline's"
+    summary = (
+        "approval-rate ratio and equal-opportunity difference by protected group, against the baseline's"
+    )
     parameters = FairnessParameters
 
     def expect(self, frame: Frame, parameters: FairnessParameters) -> tuple[str, ...]:
@@ -62,7 +66,9 @@ class Fairness:
     def judge(self, case: Case, parameters: FairnessParameters, history: History) -> Iterable[Finding]:
         known = labelled(case, history, parameters.degraded_field)
         approved = {
-            arm: np.array([value == parameters.approved for value in known.rows.field(arm, parameters.decision)], float)
+            arm: np.array(
+                [value == parameters.approved for value in known.rows.field(arm, parameters.decision)], float
+            )
             for arm in case.plan.arms
         }
         weights = resampled(case, self.name, known.rows)
@@ -93,18 +99,32 @@ class Fairness:
         considered = known.labels if measure == "equal_opportunity" else np.ones(n, dtype=bool)
         names, counts = np.unique(groups[considered] if len(groups) else groups, return_counts=True)
         least = case.policy.minimum_group
-        small = [f"{name or 'no value'} ({count})" for name, count in zip(names, counts, strict=True) if count < least]
+        small = [
+            f"{name or 'no value'} ({count})"
+            for name, count in zip(names, counts, strict=True)
+            if count < least
+        ]
         if len(names) < 2 or small:
             why = f"too few decisions for {', '.join(small)}" if small else "fewer than two groups were seen"
             sentence = f"Fairness by {attribute} ({measure.replace('_', ' ')}) cannot be judged: {why}, {least} are needed."
             return Finding(outcome=Outcome.UNKNOWN, sentence=sentence, **common)
         reference = str(names[np.argmax(counts)])
         results = [
-            self._group(case, parameters, measure, approved, weights, considered, groups == reference, groups == name, str(name))
+            self._group(
+                case,
+                parameters,
+                measure,
+                approved,
+                weights,
+                considered,
+                groups == reference,
+                groups == name,
+                str(name),
+            )
             for name in names
             if name != reference
         ]
-        judged = sorted(results, key=lambda item: (_SEVERITY[item["outcome"]], item["change"].value))[0]
+        judged = min(results, key=lambda item: (_SEVERITY[item["outcome"]], item["change"].value))
         own = judged["own"]
         word = "approval-rate ratio" if measure == "approval_ratio" else "equal-opportunity difference"
         return Finding(
@@ -122,7 +142,10 @@ class Fairness:
             control_value=finite(own[Arm.CONTROL].value),
             details={
                 "limit_is": "least",
-                "arms": {arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": n} for arm, e in own.items()},
+                "arms": {
+                    arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": n}
+                    for arm, e in own.items()
+                },
                 "groups": {
                     arm.value: {
                         item["group"]: {"value": item["own"][arm].value, "n": item["n"]} for item in results
@@ -154,16 +177,22 @@ class Fairness:
         confidence = case.policy.confidence
         own = {arm: interval_of(points[arm], draws[arm], confidence) for arm in points}
         change = interval_of(
-            points[Arm.CANDIDATE] - points[Arm.BASELINE], draws[Arm.CANDIDATE] - draws[Arm.BASELINE], confidence
+            points[Arm.CANDIDATE] - points[Arm.BASELINE],
+            draws[Arm.CANDIDATE] - draws[Arm.BASELINE],
+            confidence,
         )
         allowed = (
-            parameters.ratio_worse_by_at_most if measure == "approval_ratio" else parameters.opportunity_worse_by_at_most
+            parameters.ratio_worse_by_at_most
+            if measure == "approval_ratio"
+            else parameters.opportunity_worse_by_at_most
         )
         margin = allowed + abs(points[Arm.CONTROL] - points[Arm.BASELINE])
         outcome = outcome_against(change.low, change.high, -margin, at_most=False)
         floor = parameters.ratio_at_least if measure == "approval_ratio" else None
         if floor is not None:
-            outcome = worst(outcome, outcome_against(own[Arm.CANDIDATE].low, own[Arm.CANDIDATE].high, floor, False))
+            outcome = worst(
+                outcome, outcome_against(own[Arm.CANDIDATE].low, own[Arm.CANDIDATE].high, floor, False)
+            )
         n = int((group & considered).sum())
         return {
             "group": name, "outcome": outcome, "own": own, "change": change, "margin": margin, "n": n,

@@ -31,7 +31,9 @@ class LatencyParameters(Parameters):
     phases: tuple[Literal["steady", "fault", "recovery"], ...] = ("steady", "fault", "recovery")
     quantiles: tuple[float, ...] = Field(default=(0.5, 0.95), min_length=1)
     service_quantiles_under_fault: tuple[float, ...] = (0.5,)
-    at_most: Duration | None = Field(default=None, description="For the highest quantile of an entry in steady load.")
+    at_most: Duration | None = Field(
+        default=None, description="For the highest quantile of an entry in steady load."
+    )
     slower_by_ratio: float = Field(default=0.5, ge=0, description="0.5: half as long again as the baseline.")
     slower_by: Duration = Field(default=Duration.of_s(0.05), description="Always allowed, for fast services.")
     slower_by_under_fault: Duration = Field(default=Duration.of_s(0.25))
@@ -115,7 +117,9 @@ class Latency:
         points = {arm: _quantile(sample.values, q) for arm, sample in samples.items()}
         own = {arm: interval_of(points[arm], draws[arm], confidence) for arm in samples}
         slower = interval_of(
-            points[Arm.CANDIDATE] - points[Arm.BASELINE], draws[Arm.CANDIDATE] - draws[Arm.BASELINE], confidence
+            points[Arm.CANDIDATE] - points[Arm.BASELINE],
+            draws[Arm.CANDIDATE] - draws[Arm.BASELINE],
+            confidence,
         )
         noise = abs(points[Arm.CONTROL] - points[Arm.BASELINE])
         always = parameters.slower_by if slot.unit is None else parameters.slower_by_under_fault
@@ -123,9 +127,16 @@ class Latency:
         limit = points[Arm.BASELINE] + margin
         outcome = outcome_against(slower.low, slower.high, margin, at_most=True)
         wanted = f"at most {limit:.0f} ms is allowed beside a baseline of {points[Arm.BASELINE]:.0f} ms"
-        if parameters.at_most is not None and slot.kind == "entry" and slot.unit is None and q == max(parameters.quantiles):
+        if (
+            parameters.at_most is not None
+            and slot.kind == "entry"
+            and slot.unit is None
+            and q == max(parameters.quantiles)
+        ):
             absolute = own[Arm.CANDIDATE]
-            outcome = worst(outcome, outcome_against(absolute.low, absolute.high, parameters.at_most.ms, at_most=True))
+            outcome = worst(
+                outcome, outcome_against(absolute.low, absolute.high, parameters.at_most.ms, at_most=True)
+            )
             limit = min(limit, parameters.at_most.ms)
             wanted += f", and never more than {parameters.at_most}"
         return Finding(
@@ -141,7 +152,12 @@ class Latency:
             control_value=finite(points[Arm.CONTROL]),
             details={
                 "limit_is": "most",
-                "slower_by_ms": {"value": slower.value, "low": slower.low, "high": slower.high, "margin": margin},
+                "slower_by_ms": {
+                    "value": slower.value,
+                    "low": slower.low,
+                    "high": slower.high,
+                    "margin": margin,
+                },
                 "arms": {
                     arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": len(samples[arm].values)}
                     for arm, e in own.items()
@@ -179,7 +195,9 @@ def _samples(case: Case, frame: Frame, history: History, slot: Slot) -> dict[Arm
     return samples
 
 
-def _weights(blocks: np.ndarray[Any, np.dtype[np.int64]], resamples: int, rng: np.random.Generator) -> Weights:
+def _weights(
+    blocks: np.ndarray[Any, np.dtype[np.int64]], resamples: int, rng: np.random.Generator
+) -> Weights:
     if len(blocks) == 0:
         return np.zeros((resamples, 0))
     return block_weights(blocks, resamples, rng)

@@ -26,9 +26,13 @@ from harness.model.plan import Arm
 class OutcomeParameters(Parameters):
     service: str = Field(description="The service that decides this.")
     field: str = Field(description="Path of the field in the answer.")
-    equals: str | bool | None = Field(default=None, description="Count the share of answers with this value …")
+    equals: str | bool | None = Field(
+        default=None, description="Count the share of answers with this value …"
+    )
     statistic: Literal["mean"] | None = Field(default=None, description="… or take the mean of a number.")
-    max_shift: float = Field(ge=0, description="Most difference from the baseline: a share (0.05 is five points), or a number.")
+    max_shift: float = Field(
+        ge=0, description="Most difference from the baseline: a share (0.05 is five points), or a number."
+    )
     says: str = Field(description="What is counted, in words: `of applications go to manual review`.")
     degraded_field: str = "degraded"
 
@@ -74,9 +78,13 @@ class OutcomeShift:
         weights = resampled(case, finding_id, rows.take(whole))
         confidence = case.policy.confidence
         draws = {arm: weighted_mean(column, weights) for arm, column in values.items()}
-        own = {arm: interval_of(float(column.mean()), draws[arm], confidence) for arm, column in values.items()}
+        own = {
+            arm: interval_of(float(column.mean()), draws[arm], confidence) for arm, column in values.items()
+        }
         shift = interval_of(
-            own[Arm.CANDIDATE].value - own[Arm.BASELINE].value, draws[Arm.CANDIDATE] - draws[Arm.BASELINE], confidence
+            own[Arm.CANDIDATE].value - own[Arm.BASELINE].value,
+            draws[Arm.CANDIDATE] - draws[Arm.BASELINE],
+            confidence,
         )
         limit = parameters.max_shift + abs(own[Arm.CONTROL].value - own[Arm.BASELINE].value)
         share = parameters.equals is not None
@@ -96,7 +104,10 @@ class OutcomeShift:
             details={
                 "limit_is": "most" if shift.value >= 0 else "least",
                 "shift": {"value": shift.value, "low": shift.low, "high": shift.high, "limit": limit},
-                "arms": {arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": n} for arm, e in own.items()},
+                "arms": {
+                    arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": n}
+                    for arm, e in own.items()
+                },
             },
             **common,
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from harness.checks.base import EVENTS_FILE, Frame, Parameters, finite, pointer
@@ -23,12 +24,16 @@ from harness.model.findings import Finding, Outcome
 from harness.model.history import EventKind, Exchanges, History
 from harness.model.plan import Arm, Phase
 
+Flags = npt.NDArray[np.bool_]
+
 RUN_LENGTH = 10
 NORMAL_SHARE = 0.8
 
 
 class RecoveryParameters(Parameters):
-    degraded_field: str = Field(default="degraded", description="Path of the boolean in the answer; may be absent.")
+    degraded_field: str = Field(
+        default="degraded", description="Path of the boolean in the answer; may be absent."
+    )
     slower_than_steady_p95: float = Field(default=3.0, gt=1)
 
 
@@ -135,12 +140,16 @@ def _slow_limit_ms(steady: Exchanges, parameters: RecoveryParameters) -> float:
     return max(parameters.slower_than_steady_p95 * p95, p95 + 50)
 
 
-def _normal(rows: Exchanges, limit_ms: float, field: str) -> np.ndarray:  # type: ignore[type-arg]
-    degraded = np.array([field_of(parse_body(body), field) is True for body in rows.column("body")], dtype=bool)
-    return rows.ok() & ~degraded & (np.nan_to_num(rows.latency_ms(), nan=np.inf) <= limit_ms)
+def _normal(rows: Exchanges, limit_ms: float, field: str) -> Flags:
+    degraded = np.array(
+        [field_of(parse_body(body), field) is True for body in rows.column("body")], dtype=bool
+    )
+    in_time: Flags = np.nan_to_num(rows.latency_ms(), nan=np.inf) <= limit_ms
+    normal: Flags = rows.ok() & ~degraded & in_time
+    return normal
 
 
-def _first_normal(normal: np.ndarray) -> int | None:  # type: ignore[type-arg]
+def _first_normal(normal: Flags) -> int | None:
     """Index from which on every run of ten requests is mostly normal; None when the last run is not."""
     length = min(RUN_LENGTH, len(normal))
     shares = np.convolve(normal.astype(float), np.ones(length) / length, mode="valid")

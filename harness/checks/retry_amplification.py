@@ -21,14 +21,18 @@ from harness.model.plan import Arm, Phase, Unit
 
 
 class RetryParameters(Parameters):
-    slack: float = Field(default=0.25, ge=0, description="Allowed above the claimed tries; requests straddle a window.")
+    slack: float = Field(
+        default=0.25, ge=0, description="Allowed above the claimed tries; requests straddle a window."
+    )
 
 
 class RetryAmplification:
     """See the module's head."""
 
     name = "retry_amplification"
-    summary = "requests on every HTTP edge per request of a client while a fault is on, against the claimed retries"
+    summary = (
+        "requests on every HTTP edge per request of a client while a fault is on, against the claimed retries"
+    )
     parameters = RetryParameters
 
     def expect(self, frame: Frame, parameters: RetryParameters) -> tuple[str, ...]:
@@ -38,7 +42,9 @@ class RetryAmplification:
         for edge, unit in _places(Frame.of(case)):
             yield self._finding(case, parameters, history, edge, unit)
 
-    def _finding(self, case: Case, parameters: RetryParameters, history: History, edge: Edge, unit: Unit) -> Finding:
+    def _finding(
+        self, case: Case, parameters: RetryParameters, history: History, edge: Edge, unit: Unit
+    ) -> Finding:
         steady = _per_exchange(history, edge, Arm.BASELINE, None)
         ratios = {arm: _per_exchange(history, edge, arm, unit) for arm in case.plan.arms}
         exchanges = {arm: _exchanges(history, arm, unit) for arm in case.plan.arms}
@@ -69,7 +75,9 @@ class RetryAmplification:
             sample_size=exchanges[Arm.CANDIDATE],
             baseline_value=finite(ratios[Arm.BASELINE]),
             control_value=finite(ratios[Arm.CONTROL]),
-            evidence=(pointer(EDGES_FILE, exchanges[Arm.CANDIDATE], edge=edge.name, unit=unit.name, phase="fault"),),
+            evidence=(
+                pointer(EDGES_FILE, exchanges[Arm.CANDIDATE], edge=edge.name, unit=unit.name, phase="fault"),
+            ),
             rank=24,
             details={
                 "limit_is": "most",

@@ -53,14 +53,14 @@ class Slot:
 def slots(frame: Frame, kinds: Sequence[str], phases: Sequence[str]) -> tuple[Slot, ...]:
     """All slots of these kinds (`entries`, `services`) and phases."""
     found: list[Slot] = []
-    units: list[tuple[PhaseName, Unit | None]] = [("steady", None)] if "steady" in phases else []
-    for unit in frame.fault_units():
-        units += [(phase, unit) for phase in ("fault", "recovery") if phase in phases]
-    for phase, unit in units:
+    places: list[tuple[PhaseName, Unit | None]] = [("steady", None)] if "steady" in phases else []
+    during: tuple[PhaseName, ...] = ("fault", "recovery")
+    places += [(phase, unit) for unit in frame.fault_units() for phase in during if phase in phases]
+    for phase, unit in places:
         if "entries" in kinds:
             found.append(Slot("entry", frame.entry, phase, unit))
         if "services" in kinds:
-            served = frame.served(unit) if unit is not None and phase == "fault" else None
+            served = frame.served(unit) if phase == "fault" and unit is not None else None
             found += [
                 Slot("service", service, phase, unit)
                 for service in frame.http_services()

@@ -1,8 +1,8 @@
-"""One toxic on one edge, as an `Applied`: what the faults of the stream level share."""
+"""A toxic on one edge, in one or both directions, as an `Applied`: what the faults of the stream level share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from harness.faults.base import FaultContext, healed_on_failure
@@ -21,11 +21,14 @@ class EdgeStream:
         self._before = context.plane.counters(self._route.edge)
 
     @classmethod
-    def set(cls, context: FaultContext, kind: str, stream: Stream, attributes: Mapping[str, int]) -> Self:
-        """Put the toxic on the window's edge."""
+    def set(cls, context: FaultContext, kind: str, streams: Sequence[Stream], **attributes: int) -> Self:
+        """Put one toxic on each of the streams of the window's edge."""
         applied = cls(context)
         with healed_on_failure(applied):
-            applied._toxiproxy.add(applied._route.proxy_name, Toxic(NAME, kind, stream, dict(attributes)))
+            for stream in streams:
+                applied._toxiproxy.add(
+                    applied._route.proxy_name, Toxic(f"{NAME}-{stream}", kind, stream, attributes)
+                )
         return applied
 
     def hits(self) -> Mapping[str, int]:
@@ -37,7 +40,8 @@ class EdgeStream:
         }
 
     def heal(self) -> None:
-        self._toxiproxy.remove(self._route.proxy_name, NAME)
+        for toxic in self._toxiproxy.toxics(self._route.proxy_name):
+            self._toxiproxy.remove(self._route.proxy_name, toxic.name)
 
     def is_healed(self) -> bool:
         return not self._toxiproxy.toxics(self._route.proxy_name)

@@ -35,5 +35,4 @@ class Latency(Fault):
 
     def apply(self, context: FaultContext) -> Applied:
         delay = context.parameters(LatencyParameters).delay
-        attributes = {"latency": round(delay.ms), "jitter": 0}
-        return EdgeStream.set(context, "latency", "downstream", attributes)
+        return EdgeStream.set(context, "latency", ("downstream",), latency=round(delay.ms), jitter=0)

@@ -1,4 +1,4 @@
-"""Stall: connecting works and nothing comes back, on new and live connections; what is sent never arrives."""
+"""Stall: connecting works, then nothing passes in either direction, on new and live connections."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from harness.faults.edge_stream import EdgeStream
 
 
 class Stall(Fault):
-    """See the module's head. Requests are stopped on their way in, so the callee does no work that nobody gets.
+    """See the module's head. Requests do not arrive, so the callee does no work that nobody gets.
 
-    Healing closes the connections on which something was held back (Toxiproxy does): their callers see end of file.
+    Healing closes every connection of the edge (Toxiproxy does): who still waits sees end of file.
     """
 
     name = "stall"
@@ -19,4 +19,4 @@ class Stall(Fault):
     cuts = True
 
     def apply(self, context: FaultContext) -> Applied:
-        return EdgeStream.set(context, "timeout", "upstream", {"timeout": 0})
+        return EdgeStream.set(context, "timeout", ("upstream", "downstream"), timeout=0)

@@ -92,6 +92,9 @@ class PlannedCheck(Definition):
     check: str
     origin: Literal["evidence", "scenario", "change"]
     parameters: str = "{}"
+    prefix: str = Field(
+        default="", description="Before each of its findings' ids, so that no two checks share one."
+    )
     findings: tuple[str, ...] = Field(description="Ids of the findings that this check must produce.")
 
 

@@ -11,15 +11,16 @@ nanoseconds from the recording's start. Nothing here does I/O.
 from __future__ import annotations
 
 import base64
+import binascii
 import bisect
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue, StringConstraints, field_validator, model_validator
+from pydantic import Discriminator, Field, JsonValue, StringConstraints, Tag, field_validator, model_validator
 
 from harness.model.base import Definition, Name
 from harness.model.quantities import Duration
@@ -47,7 +48,7 @@ def check_path(path: str) -> str:
     """The path as sent. Raises ValueError when it names a host or holds what a request line cannot."""
     if not _PATH.match(path):
         raise ValueError(
-            f"{path!r} is no path: it starts with one / and holds printable ASCII (percent-encode the rest)"
+            f"{path!r} is no path; it starts with one / and holds printable ASCII (percent-encode the rest)"
         )
     return path
 
@@ -160,7 +161,7 @@ class Arrivals(Definition):
     def _unit_in_name(cls, column: str) -> str:
         if column.rpartition("_")[2] not in NS_PER_UNIT or "_" not in column:
             raise ValueError(
-                f"the name of column {column!r} does not say its unit: it ends in _ns, _us, _ms or _s"
+                f"the name of column {column!r} does not say its unit; end it in _ns, _us, _ms or _s"
             )
         return column
 
@@ -201,8 +202,14 @@ class RequestTemplate(Definition):
         return headers
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, dict) else value
+def _request_count(value: object) -> str:
+    return "several" if isinstance(value, list | tuple) else "one"
+
+
+OneOrSeveral = Annotated[
+    Annotated[RequestTemplate, Tag("one")] | Annotated[tuple[RequestTemplate, ...], Tag("several")],
+    Discriminator(_request_count),
+]
 
 
 class RecordingDefinition(Definition):
@@ -213,16 +220,20 @@ class RecordingDefinition(Definition):
         min_length=1, description="Whose arrival times these are, and under which licence."
     )
     arrivals: Arrivals
-    requests: tuple[RequestTemplate, ...] = Field(
-        min_length=1, description="One request a row, or several: each row then makes all of them."
+    requests: OneOrSeveral = Field(
+        description="One request a row, or several: each row then makes all of them."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_is_a_list_too(cls, data: Any) -> Any:
-        if isinstance(data, dict) and isinstance(data.get("requests"), dict):
-            return {**data, "requests": _as_list(data["requests"])}
-        return data
+    @property
+    def templates(self) -> tuple[RequestTemplate, ...]:
+        """The requests that each row makes, also where there is one."""
+        return self.requests if isinstance(self.requests, tuple) else (self.requests,)
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.templates:
+            raise ValueError("no requests; describe at least one under `requests:`")
+        return self
 
 
 class RecordingHeader(Definition):
@@ -268,12 +279,17 @@ class ExchangeLine(Definition):
     def _one_body(self) -> Self:
         given = [name for name in ("json_body", "body", "body_base64") if name in self.model_fields_set]
         if len(given) > 1:
-            raise ValueError("more than one body: give one of json, body, body_base64")
-        self.body_bytes()
+            raise ValueError("more than one body; give one of json, body, body_base64")
+        try:
+            self.body_bytes()
+        except binascii.Error as error:
+            raise ValueError(f"body_base64 is no base64: {str(error).lower()}") from error
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the body holds half a character, {error.object[error.start]!r}") from error
         return self
 
     def body_bytes(self) -> bytes:
-        """What is sent. Raises ValueError for bad base64."""
+        """What is sent. Raises ValueError (binascii.Error, UnicodeEncodeError) for what no bytes stand for."""
         if "json_body" in self.model_fields_set:
             return json_bytes(self.json_body)
         if self.body_base64 is not None:

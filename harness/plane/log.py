@@ -18,7 +18,7 @@ from harness.plane.routes import EdgeRoute
 _MARK = b'{"edge":'
 _NOTHING = "-"
 _UNANSWERED_STATES = frozenset("CHQRT")
-"""Second letter of HAProxy's termination: the stage reached. Before D (data) and L (last data) nothing was sent back."""
+"""Second letter of HAProxy's termination, the stage reached: before D (data), nothing was sent back."""
 _NO_REQUEST = "<BADREQ>"
 
 

@@ -32,12 +32,15 @@ class CalleeRule(enum.Enum):
     REFUSED = "refused"
 
 
+# Only packets that open a connection or carry data are counted: acknowledgements, keep-alives and closing packets of
+# idle connections would make a fault that nobody met look as if it had hit something.
+_TRAFFIC = "tcp flags & (syn | psh) != 0"
 _EDGE_STATEMENTS: Mapping[EdgeRule, tuple[str, str]] = {
     EdgeRule.BLACK_HOLE: ("drop", "drop"),
     EdgeRule.REFUSED: ("reject with tcp reset", ""),
 }
 _CALLEE_STATEMENTS: Mapping[CalleeRule, str] = {
-    CalleeRule.COUNTED: "continue",
+    CalleeRule.COUNTED: "accept",
     CalleeRule.REFUSED: "reject with tcp reset",
 }
 
@@ -138,14 +141,13 @@ class PacketRules:
     def _replace(self, places: Mapping[str, str], counter: str) -> None:
         """One transaction: old rules out, new ones in, and read back."""
         lines = [f"flush chain {TABLE} {chain}" for chain in places]
-        lines += [
-            f"add rule {TABLE} {chain} counter name {counter} {statement}"
-            for chain, statement in places.items()
-            if statement
-        ]
+        for chain, statement in places.items():
+            if statement:
+                lines.append(f"add rule {TABLE} {chain} {_TRAFFIC} counter name {counter} {statement}")
+                lines.append(f"add rule {TABLE} {chain} {statement}")
         self._control.nft(("-f", "-"), "\n".join(lines) + "\n")
         for chain, statement in places.items():
-            if self._rules(chain) != (1 if statement else 0):
+            if self._rules(chain) != (2 if statement else 0):
                 raise PlaneError(f"the packet rules of {chain} are not what was just written")
 
     def _rules(self, chain: str) -> int:

@@ -88,7 +88,7 @@ def _offset(
     row: list[str], place: int, width: int, path: Path, number: int, line: str, problems: Problems
 ) -> Decimal | None:
     if len(row) != width:
-        what = f"{len(row)} values where the header line names {width} columns"
+        what = f"the header line has {width} columns, this line {len(row)}"
         problems.add(in_line(path, number, line), what, "complete or remove this line")
         return None
     try:

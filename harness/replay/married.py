@@ -75,8 +75,8 @@ def marry(
 ) -> list[Exchange]:
     """One exchange per arrival and request, in no order yet and not numbered."""
     exchanges: list[Exchange] = []
-    for index, said in enumerate(definition.requests):
-        # Where there is one request it may stand under `requests:` itself or in a list; `locate` finds either.
+    for index, said in enumerate(definition.templates):
+        # A single request may stand under `requests:` itself; `locate` passes over the index then.
         loc: Loc = ("requests", index)
         request = _parse(said, loc, locate, problems)
         rows = _table(said, loc, locate, len(offsets_ns), table, problems)
@@ -144,13 +144,13 @@ def _exchanges(
         try:
             exchange = _exchange(request, needed[number] if columns else {}, offset_ns)
         except EmptyValueError as error:
-            what = f"row {number} of table {request.said.table!r} has nothing in column {str(error)!r}"
+            what = f"row {number} (the first is 0) of table {request.said.table!r} has nothing in column {str(error)!r}"
             problems.add(_where(request, str(error), locate), what, "use a column that is never empty")
             continue
         except ValueError as error:
             problems.add(
                 locate(request.loc),
-                f"row {number} of table {request.said.table!r}: {error}",
+                f"row {number} (the first is 0) of table {request.said.table!r}: {error}",
                 "use another column",
             )
             continue

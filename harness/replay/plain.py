@@ -163,7 +163,8 @@ def _in_words(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
         case "missing":
             return f"key {name!r} is missing", f"add {name!r}"
         case "value_error":
-            return str(detail["ctx"]["error"]), f"correct {name!r}" if name else "keep one of them"
+            what, _, fix = str(detail["ctx"]["error"]).partition("; ")
+            return what, fix or (f"correct {name!r}" if name else "correct the body")
     return f"{name}: {detail['input']!r}: {detail['msg'].lower()}", f"correct {name!r}"
 
 

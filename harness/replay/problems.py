@@ -50,12 +50,12 @@ class Problems:
 
 def in_line(path: Path, number: int, text: str, offending: str = "") -> Location:
     """A place in a line of a text file: at `offending` where the line holds it, else at the line's start."""
-    column = text.find(offending) + 1 if offending else 1
-    if column < 1 or column + len(offending) > SOURCE_CHARS:
-        # Beyond what is shown: the line alone says where.
-        return Location(str(path), number)
+    found = text.find(offending) if offending else 0
+    column, width = (found + 1, max(len(offending), 1)) if found >= 0 else (1, 1)
+    if column + width > SOURCE_CHARS:
+        return Location(str(path), number, column)  # beyond what is shown
     shown = text if len(text) <= SOURCE_CHARS else text[: SOURCE_CHARS - 1] + "…"
-    return Location(str(path), number, column, shown, max(len(offending), 1))
+    return Location(str(path), number, column, shown, width)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

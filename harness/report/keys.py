@@ -24,6 +24,9 @@ from harness.state import state_directory
 
 KEY_NAME = "readiness-ed25519.pem"
 MAKE_ONE = "make one with: openssl genpkey -algorithm ed25519 -out KEY.pem"
+ASK_FOR_ONE = (
+    "give the public key that the signer handed you, the one beginning with -----BEGIN PUBLIC KEY-----"
+)
 KEY_LIMIT_BYTES = 65_536
 
 
@@ -112,7 +115,7 @@ def load_or_make_key(path: Path | None) -> SigningKey:
 
 def load_public_key(path: Path) -> PublicKey:
     """The public key that the user trusts. Raises DefinitionError."""
-    data = _read(path)
+    data = _read(path, ASK_FOR_ONE)
     if b"PRIVATE KEY" in data:
         raise DefinitionError.at(
             path,
@@ -125,7 +128,7 @@ def load_public_key(path: Path) -> PublicKey:
         raise DefinitionError.at(
             path,
             f"this is no ed25519 public key in PEM ({_kind(data)})",
-            "give the public-key.pem that the signer handed you",
+            ASK_FOR_ONE,
         ) from None
 
 
@@ -138,7 +141,7 @@ def own_public_key() -> PublicKey | None:
 
 
 def _load_private(path: Path) -> Ed25519PrivateKey:
-    data = _read(path)
+    data = _read(path, MAKE_ONE)
     if b"ENCRYPTED" in data:
         raise DefinitionError.at(
             path,
@@ -166,7 +169,7 @@ def _load_private(path: Path) -> Ed25519PrivateKey:
     return key
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, fix: str) -> bytes:
     """The file's bytes. Raises DefinitionError."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -175,9 +178,9 @@ def _read(path: Path) -> bytes:
             data = file.read(KEY_LIMIT_BYTES + 1)
     except OSError as error:
         what = error.strerror or str(error)
-        raise DefinitionError.at(path, f"the key cannot be read: {what}", MAKE_ONE) from None
+        raise DefinitionError.at(path, f"the key cannot be read: {what}", fix) from None
     if len(data) > KEY_LIMIT_BYTES:
-        raise DefinitionError.at(path, "this file is far too large to be a key", MAKE_ONE)
+        raise DefinitionError.at(path, "this file is far too large to be a key", fix)
     return data
 
 

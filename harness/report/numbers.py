@@ -38,7 +38,7 @@ def percent(share: float) -> str:
     """Per cent, one decimal; more where it is nearly all or nearly nothing, so that 0.9996 is not shown as 100."""
     value = share * 100
     away = min(abs(value), abs(100 - value))
-    decimals = 1 if away >= 1 or away == 0 else 2 if away >= 0.1 else 3
+    decimals = 1 if away == 0 else min(max(1, 1 - math.floor(math.log10(away))), 6)
     text = f"{value:.{decimals}f}"
     return text.rstrip("0").rstrip(".")
 
@@ -74,7 +74,8 @@ def seconds(span_ns: float) -> str:
         return measure(span_s * 1000, "ms")
     if abs(span_s) < 120:
         return measure(round(span_s, 1), "s")
-    return f"{int(span_s // 60)}{_SPACE}min {round(span_s % 60)}{_SPACE}s"
+    minutes, left_s = divmod(round(span_s), 60)
+    return f"{minutes}{_SPACE}min {left_s}{_SPACE}s"
 
 
 def count(number: int, one: str, many: str = "") -> str:

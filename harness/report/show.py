@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.panel import Panel
@@ -34,9 +35,9 @@ def print_report(bundle: Bundle, console: Console) -> None:
     head.append(f"  {verdict.sentence}", style="default not bold")
     console.print(Panel(head, title=Text(bundle.case.change.title), title_align="left"))
     for reason in verdict.reasons:
-        console.print(Padding(Text(f"• {reason}"), (0, 1)))
-    if verdict.reasons:
-        console.print()
+        if reason != verdict.sentence:
+            console.print(Padding(Text(f"• {reason}"), (0, 1)))
+    console.print()
     console.print(_findings_table(bundle))
     console.print(
         Text(
@@ -50,7 +51,7 @@ def print_report(bundle: Bundle, console: Console) -> None:
 
 
 def _findings_table(bundle: Bundle) -> Table:
-    table = Table(show_edge=False, pad_edge=False, header_style="dim", expand=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", expand=True)
     table.add_column("Outcome", no_wrap=True)
     table.add_column("Finding", ratio=1)
     for name in ("Value", "Limit", "n"):

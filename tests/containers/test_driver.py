@@ -65,7 +65,10 @@ def test_files_variables_hosts_and_limits_are_there_when_it_starts(driver, world
     result = driver.execute(spec.name, command)
     assert result.exit_code == 0
     assert result.stdout.decode().split() == ["hello", "blue", "10.199.10.20", "redis", "shop"]
-    assert driver.execute(spec.name, ("cat",), stdin=b"through standard input").stdout == b"through standard input"
+    assert (
+        driver.execute(spec.name, ("cat",), stdin=b"through standard input").stdout
+        == b"through standard input"
+    )
     assert driver.execute(spec.name, ("sh", "-c", "exit 3")).exit_code == 3
 
 
@@ -124,7 +127,9 @@ def test_a_start_that_fails_leaves_no_container(driver, world):
 def test_an_overlapping_subnet_says_so(driver, world):
     _network(driver, world, 14)
     with pytest.raises(SubnetTakenError):
-        driver.create_network(NetworkSpec(f"{world}-twin", "10.199.14.0/26", "10.199.14.0/29", True, {LABEL: world}))
+        driver.create_network(
+            NetworkSpec(f"{world}-twin", "10.199.14.0/26", "10.199.14.0/29", True, {LABEL: world})
+        )
 
 
 def test_a_command_that_runs_too_long_is_given_up(driver, world):

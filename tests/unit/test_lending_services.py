@@ -73,7 +73,9 @@ def test_an_ensemble_says_how_sure_it_is_and_a_rescaled_model_names_its_scale(tm
 
 
 def test_rates_fall_with_the_score_and_only_the_newest_card_understands_other_scales() -> None:
-    old, new, newest = (read_rate_card(SERVICES / "rate_cards" / f"{v}.json") for v in ("3.2.0", "3.3.0", "3.4.0"))
+    old, new, newest = (
+        read_rate_card(SERVICES / "rate_cards" / f"{v}.json") for v in ("3.2.0", "3.3.0", "3.4.0")
+    )
     assert old.rate_percent({"score": 0.9}) < old.rate_percent({"score": 0.6})
     assert old.rate_percent({"score": 0.9, "confidence": 1.0}) == old.rate_percent({"score": 0.9})
     assert new.rate_percent({"score": 0.9, "confidence": 1.0}) < new.rate_percent({"score": 0.9})

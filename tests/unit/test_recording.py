@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -186,9 +187,13 @@ def test_the_digest_is_over_the_traffic_and_not_over_its_name(tmp_path: Path) ->
     longer = Recording.of("plain", "ours", first.exchanges, 100)
     assert first.digest == other_name.digest
     assert len({first.digest, other_body.digest, longer.digest}) == 3
-    # Bundles and request ids rest on it: a change of format needs a new FORMAT, not a new digest for the same one.
-    assert first.digest == "sha256:DIGEST"
-    assert request_id(7, first.digest, 3) == "ID"
+    # Bundles and request ids rest on it: anyone can compute it, and it changes with FORMAT alone.
+    content = (
+        "recording 1 1\n"
+        '{"at_ns":0,"client":"","key":"","method":"GET","path":"/a","route":"/a","headers":[]}\n'
+    )
+    assert first.digest == "sha256:" + hashlib.sha256(content.encode()).hexdigest()
+    assert request_id(7, first.digest, 3) == hashlib.sha256(f"7 {first.digest} 3".encode()).hexdigest()[:32]
 
 
 def test_a_folder_stands_for_the_one_recording_in_it(tmp_path: Path) -> None:
@@ -312,13 +317,7 @@ WRONG_DEFINITIONS = {
     "unknown table": (("table: applications", "table: loans"),),
     "empty values": (),
     "templates": (("{application_id}?", "{application_id?"), ('"{income}"', '"{income:>3}"')),
-    "a reserved header": (("X-Channel", "Content-Length"),),
-    "not a path": (("path: /applications", "path: http://elsewhere"),),
-    "unknown key": (("  method: POST", "  methud: POST"),),
-    "no unit": (("column: offset_ms", "column: offset"),),
     "no such column": (("column: offset_ms", "column: ofset_ms"),),
-    "no such file": (("arrivals.csv", "arivals.csv"),),
-    "speed": (("  column: offset_ms", "  column: offset_ms\n  speed: fast"),),
     "keys that repeat": (
         ("key: application_id", "key: applicant_id"),
         ("via={channel}", ""),
@@ -339,6 +338,31 @@ def test_what_is_wrong_with_a_married_recording(tmp_path: Path) -> None:
             load_recording(written(tmp_path, definition), tables)
         said.append(f"# {name}\n{message(error.value, tmp_path)}")
     check_golden("recording_married.txt", "\n".join(said))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "what"),
+    [
+        ("X-Channel", "Content-Length", 10, "'Content-Length' is set by the generator"),
+        (
+            "path: /applications",
+            "path: http://elsewhere",
+            9,
+            "'http://elsewhere/{application_id}?via={channel}' is no path",
+        ),
+        ("  method: POST", "  methud: POST", 8, "unknown key 'methud'"),
+        ("column: offset_ms", "column: offset", 5, "the name of column 'offset' does not say its unit"),
+        ("arrivals.csv", "arivals.csv", 4, "'arivals.csv' does not exist"),
+        ("  column: offset_ms", "  column: offset_ms\n  speed: fast", 6, "'speed' cannot be 'fast'"),
+    ],
+)
+def test_what_the_definition_itself_gets_wrong(
+    tmp_path: Path, before: str, after: str, line: int, what: str
+) -> None:
+    assert before in DEFINITION
+    with pytest.raises(DefinitionError) as error:
+        load_recording(written(tmp_path, DEFINITION.replace(before, after)), tables)
+    assert [(problem.where.line, what in problem.what) for problem in error.value.problems] == [(line, True)]
 
 
 WRONG_ARRIVALS = {

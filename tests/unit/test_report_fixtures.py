@@ -16,12 +16,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from harness import __version__
 from harness.report import RunMeta, SigningKey, write_bundle
 from harness.report.bundle import bundle_files
+from harness.report.canonical import BrokenFile
 from harness.report.layout import MANIFEST, SIGNATURE_FILES, FileDigest, Manifest, read_findings, read_model
 from harness.report.signing import signature_files, statement
 from tests.unit import test_report_sample as samples
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report"
-DEFINITIONS = {"environments/lending/environment.yaml": b"environment: lending\n", "../policy.yaml": b"policy: default\n"}
+DEFINITIONS = {
+    "environments/lending/environment.yaml": b"environment: lending\n",
+    "../policy.yaml": b"policy: default\n",
+}
 LOGS = {"candidate/gateway": "GET /applications 200\n", "baseline/gateway": "GET /applications 200\n"}
 
 
@@ -77,7 +81,15 @@ def files_of(sample: samples.Sample, key: SigningKey, engine_version: str = __ve
 
 def write_report(directory: Path, sample: samples.Sample, key: SigningKey) -> Path:
     return write_bundle(
-        directory, sample.case, sample.history, sample.findings, sample.verdict, DEFINITIONS, LOGS, meta(), key
+        directory,
+        sample.case,
+        sample.history,
+        sample.findings,
+        sample.verdict,
+        DEFINITIONS,
+        LOGS,
+        meta(),
+        key,
     )
 
 
@@ -100,7 +112,7 @@ def sign_again(
     try:
         findings = read_findings(files["findings.json"])
         verdict = read_model(Verdict, "verdict.json", files["verdict.json"])
-    except Exception:
+    except BrokenFile:
         findings, verdict = read_findings(content["findings.json"]), samples.sample().verdict
     payload = statement(manifest, files[MANIFEST], case, findings, verdict)
     return files | signature_files(payload, key)

@@ -16,7 +16,17 @@ import pytest
 from harness.errors import DefinitionError
 from harness.model.findings import VerdictWord
 from harness.report import Trust, Verification, canonical, verify
-from harness.report.layout import DSSE, EVENTS, EXCHANGES, FINDINGS, MANIFEST, PAGE, PUBLIC_KEY, SIGSTORE, VERDICT
+from harness.report.layout import (
+    DSSE,
+    EVENTS,
+    EXCHANGES,
+    FINDINGS,
+    MANIFEST,
+    PAGE,
+    PUBLIC_KEY,
+    SIGSTORE,
+    VERDICT,
+)
 from harness.report.signing import render_signature_files
 from tests.unit import test_report_sample as samples
 from tests.unit.test_report_fixtures import (
@@ -61,7 +71,9 @@ def said(found: Verification) -> str:
     return "\n".join(str(problem) for problem in found.problems)
 
 
-def test_a_good_report_is_verified_and_its_verdict_recomputed(report: Path, key: Path, good: dict[str, bytes]) -> None:
+def test_a_good_report_is_verified_and_its_verdict_recomputed(
+    report: Path, key: Path, good: dict[str, bytes]
+) -> None:
     found = verify(report, key)
     assert found.problems == ()
     assert found.ok
@@ -74,7 +86,9 @@ def test_a_good_report_is_verified_and_its_verdict_recomputed(report: Path, key:
 
 
 def test_a_report_written_to_disk_is_verified(tmp_path: Path, key: Path) -> None:
-    for index, sample in enumerate((samples.sample(), samples.sample(empty=True), samples.sample(together=True))):
+    for index, sample in enumerate(
+        (samples.sample(), samples.sample(empty=True), samples.sample(together=True))
+    ):
         found = verify(write_report(tmp_path / f"r{index}", sample, signer()), key)
         assert found.problems == ()
         assert found.verdict == sample.verdict
@@ -172,7 +186,9 @@ class TestFolder:
         found = verify(report, key)
         assert named(found) == {"history/more.parquet", "empty"}
 
-    def test_links_and_devices_are_refused_and_not_followed(self, report: Path, key: Path, tmp_path: Path) -> None:
+    def test_links_and_devices_are_refused_and_not_followed(
+        self, report: Path, key: Path, tmp_path: Path
+    ) -> None:
         outside = tmp_path / "outside"
         shutil.copytree(report / "history", outside)
         shutil.rmtree(report / "history")
@@ -216,16 +232,22 @@ class TestSignedAgain:
         shutil.rmtree(report)
         return verify(put(report, content), key)
 
-    def test_the_helper_itself_makes_a_good_report(self, report: Path, key: Path, good: dict[str, bytes]) -> None:
+    def test_the_helper_itself_makes_a_good_report(
+        self, report: Path, key: Path, good: dict[str, bytes]
+    ) -> None:
         found = self.check(report, key, sign_again(good, signer()))
         assert found.ok, said(found)
 
-    def test_a_better_finding_and_verdict_are_found_out(self, report: Path, key: Path, good: dict[str, bytes]) -> None:
+    def test_a_better_finding_and_verdict_are_found_out(
+        self, report: Path, key: Path, good: dict[str, bytes]
+    ) -> None:
         findings = json.loads(good[FINDINGS])
         worst = next(f for f in findings if f["outcome"] == "fail")
         worst["outcome"], worst["value"] = "pass", 0.999
         forged = good | {FINDINGS: canonical.dump(findings)}
-        forged[VERDICT] = canonical.dump(json.loads(good[VERDICT]) | {"verdict": "READY", "sentence": "All is well."})
+        forged[VERDICT] = canonical.dump(
+            json.loads(good[VERDICT]) | {"verdict": "READY", "sentence": "All is well."}
+        )
         found = self.check(report, key, sign_again(forged, signer()))
         assert not found.ok
         assert named(found) == {FINDINGS, VERDICT}
@@ -234,7 +256,9 @@ class TestSignedAgain:
         assert "value 0.999 (computed 0." in said(found)
         assert "READY, 'All is well.'; computed again it is NOT_READY" in said(found)
 
-    def test_a_finding_left_out_or_invented_is_named(self, report: Path, key: Path, good: dict[str, bytes]) -> None:
+    def test_a_finding_left_out_or_invented_is_named(
+        self, report: Path, key: Path, good: dict[str, bytes]
+    ) -> None:
         findings = json.loads(good[FINDINGS])
         invented = findings[0] | {"id": "invented/finding"}
         forged = good | {FINDINGS: canonical.dump([*findings[1:], invented])}
@@ -242,21 +266,29 @@ class TestSignedAgain:
         assert f"lacks {findings[0]['id']}" in said(found)
         assert "holds invented/finding" in said(found)
 
-    def test_a_forged_page_is_found_although_signed(self, report: Path, key: Path, good: dict[str, bytes]) -> None:
+    def test_a_forged_page_is_found_although_signed(
+        self, report: Path, key: Path, good: dict[str, bytes]
+    ) -> None:
         forged = good | {PAGE: good[PAGE].replace(b"NOT READY", b"READY")}
         found = self.check(report, key, sign_again(forged, signer()))
         assert named(found) == {PAGE}
 
-    def test_a_forged_junit_file_is_found_although_signed(self, report: Path, key: Path, good: dict[str, bytes]) -> None:
+    def test_a_forged_junit_file_is_found_although_signed(
+        self, report: Path, key: Path, good: dict[str, bytes]
+    ) -> None:
         forged = good | {"junit.xml": good["junit.xml"].replace(b'failures="1"', b'failures="0"')}
         assert named(self.check(report, key, sign_again(forged, signer()))) == {"junit.xml"}
 
-    def test_a_policy_that_differs_from_the_case_is_found(self, report: Path, key: Path, good: dict[str, bytes]) -> None:
+    def test_a_policy_that_differs_from_the_case_is_found(
+        self, report: Path, key: Path, good: dict[str, bytes]
+    ) -> None:
         policy = json.loads(good["policy.json"]) | {"minimum_samples": 10}
         found = self.check(report, key, sign_again(good | {"policy.json": canonical.dump(policy)}, signer()))
         assert named(found) == {"policy.json"}
 
-    def test_a_statement_that_claims_more_is_found(self, report: Path, key: Path, good: dict[str, bytes]) -> None:
+    def test_a_statement_that_claims_more_is_found(
+        self, report: Path, key: Path, good: dict[str, bytes]
+    ) -> None:
         from harness.report.signing import SignedEnvelope, signature_files
 
         payload = SignedEnvelope.read(good[DSSE]).payload.replace(b'"FAILED"', b'"PASSED"')
@@ -273,15 +305,16 @@ class TestSignedAgain:
     @pytest.mark.parametrize(
         ("old", "new", "what"),
         [
-            (b'"junit.xml"', b'"../junit.xml"', "no path inside the report"),
-            (b'"junit.xml"', b'"/etc/passwd"', "no path inside the report"),
-            (b'"junit.xml"', b'"a\\\\b"', "characters"),
+            (b'"case.json"', b'"../case.json"', "no path inside the report"),
+            (b'"verdict.json"', b'"verdict/../../x"', "no path inside the report"),
+            (b'"case.json"', b'"/etc/passwd"', "no path inside the report"),
+            (b'"verdict.json"', b'"w\\\\b"', "characters"),
             (b'"junit.xml"', b'"case.json"', "twice"),
             (b'"seed": 20260301', b'"seed": NaN', "NaN is no JSON number"),
             (b'"seed": 20260301', b'"seed": "x"', "run.seed"),
             (b'"format": 1', b'"format": 2', "format"),
             (b'{\n  "files"', b'{\n\n  "files"', "canonical"),
-            (b'{\n  "files"', b'[' * 5000, "nested deeper"),
+            (b'{\n  "files"', b"[" * 5000, "nested deeper"),
             (b'{\n  "files"', b"\xff", "not JSON"),
         ],
     )
@@ -299,7 +332,12 @@ class TestSignedAgain:
         sink = pa.BufferOutputStream()
         pq.write_table(pa.table({"other": [1]}), sink)
         broken = {
-            EXCHANGES: [b"", b"PAR1", good[EXCHANGES][: len(good[EXCHANGES]) // 2], sink.getvalue().to_pybytes()],
+            EXCHANGES: [
+                b"",
+                b"PAR1",
+                good[EXCHANGES][: len(good[EXCHANGES]) // 2],
+                sink.getvalue().to_pybytes(),
+            ],
             EVENTS: [
                 b"{}\n",
                 b"nonsense\n",
@@ -355,7 +393,12 @@ class TestSignedAgain:
     ) -> None:
         from harness.report.signing import signature_files
 
-        for payload in (b"[]", b"{}", b"nonsense", canonical.dump({"_type": "https://in-toto.io/Statement/v1", "subject": []})):
+        for payload in (
+            b"[]",
+            b"{}",
+            b"nonsense",
+            canonical.dump({"_type": "https://in-toto.io/Statement/v1", "subject": []}),
+        ):
             found = self.check(report, key, good | signature_files(payload, signer()))
             assert DSSE in named(found)
 
@@ -398,4 +441,6 @@ def test_verify_needs_no_engine_no_load_generator_and_no_network(tmp_path: Path,
 
 
 def test_the_fixture_key_is_an_ed25519_key() -> None:
-    assert private_key().public_key().public_bytes_raw() != private_key("other").public_key().public_bytes_raw()
+    assert (
+        private_key().public_key().public_bytes_raw() != private_key("other").public_key().public_bytes_raw()
+    )

@@ -21,11 +21,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from probe import probe
 
-FOLDER = "/etc/readiness"
+FOLDER = Path("/etc/readiness")
 HAPROXY_SOCKET = "/run/haproxy.sock"
 PIPE_BYTES = 1 << 20
 START_LIMIT_S = 20.0
@@ -120,8 +121,8 @@ class Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         try:
             question = json.loads(self.rfile.readline(REQUEST_LIMIT_BYTES))
-            answer = {"answer": ANSWERS[question["do"]](question)}
-        except Exception as error:
+            answer: dict[str, Any] = {"answer": ANSWERS[question["do"]](question)}
+        except Exception as error:  # noqa: BLE001 - whatever went wrong is the answer
             answer = {"error": f"{type(error).__name__}: {error}"}
         self.wfile.write(json.dumps(answer).encode() + b"\n")
 
@@ -142,14 +143,14 @@ def bring_up(plane: dict[str, Any]) -> dict[str, subprocess.Popen[bytes]]:
     say(f"adding {len(plane['addresses'])} addresses")
     add_addresses(plane["addresses"])
     say("loading packet rules")
-    run("nft", "-f", f"{FOLDER}/rules.nft")
+    run("nft", "-f", str(FOLDER / "rules.nft"))
     api = (f"-host={plane['access_address']}", f"-port={plane['toxiproxy_port']}")
     toxiproxy = start(
-        "toxiproxy", "toxiproxy", *api, f"-config={FOLDER}/toxiproxy.json", stdout=sys.stderr.fileno()
+        "toxiproxy", "toxiproxy", *api, f"-config={FOLDER / 'toxiproxy.json'}", stdout=sys.stderr.fileno()
     )
     proxies = f"http://{plane['access_address']}:{plane['toxiproxy_port']}/proxies"
     wait_until("toxiproxy", lambda: _alive("toxiproxy", toxiproxy) and _proxies(proxies) == plane["edges"])
-    server = start("haproxy", "haproxy", "-db", "-f", f"{FOLDER}/haproxy.cfg")
+    server = start("haproxy", "haproxy", "-db", "-f", str(FOLDER / "haproxy.cfg"))
     wait_until("haproxy", lambda: _alive("haproxy", server) and _haproxy_answers())
     return {"toxiproxy": toxiproxy, "haproxy": server}
 
@@ -181,8 +182,7 @@ def main() -> int:
         fcntl.fcntl(sys.stdout.fileno(), F_SETPIPE_SZ, PIPE_BYTES)  # bursts of log lines must not be dropped
     except OSError as error:
         say(f"the log's pipe stays small ({error})")
-    with open(f"{FOLDER}/plane.json", encoding="utf-8") as file:
-        plane = json.load(file)
+    plane = json.loads((FOLDER / "plane.json").read_text())
     try:
         children = bring_up(plane)
         server = Server((plane["access_address"], plane["control_port"]), Handler)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from typing import Any
 
 TRIES = 3
 QUESTIONS = {
@@ -18,53 +19,43 @@ QUESTIONS = {
 }
 
 
-def probe(port: int, protocol: str, limit_s: float) -> dict[str, object]:
-    """`outcome`, and the fastest `connect_ms` and `first_byte_ms` of up to TRIES tries within the limit."""
+def probe(port: int, protocol: str, limit_s: float) -> dict[str, Any]:
+    """`outcome`, the fastest `connect_ms` and `first_byte_ms` of up to TRIES tries within the limit, and `tries`."""
     deadline = time.monotonic() + limit_s
-    best: dict[str, object] = {}
-    tries = 0
-    while tries < TRIES:
-        started = time.monotonic()
+    best = one_try(port, protocol, deadline)
+    tries = 1
+    while best["outcome"] == "answered" and tries < TRIES:
+        if time.monotonic() + best["first_byte_ms"] / 1000 > deadline:
+            break
         result = one_try(port, protocol, deadline)
         tries += 1
-        if not best or _better(result, best):
+        if result["outcome"] != "answered" or result["first_byte_ms"] < best["first_byte_ms"]:
             best = result
-        took_s = time.monotonic() - started
-        if result["outcome"] not in ("answered", "connected") or time.monotonic() + took_s > deadline:
-            break
     return {**best, "tries": tries}
 
 
-def _better(one: dict[str, object], other: dict[str, object]) -> bool:
-    """Both answered and the one was faster; a failure after an answer counts more than the answer."""
-    if one["outcome"] != other["outcome"]:
-        return one["outcome"] not in ("answered", "connected")
-    if one["first_byte_ms"] is not None:
-        return one["first_byte_ms"] < other["first_byte_ms"]  # type: ignore[operator]
-    return False
-
-
-def one_try(port: int, protocol: str, deadline: float) -> dict[str, object]:
+def one_try(port: int, protocol: str, deadline: float) -> dict[str, Any]:
     """Connect, ask, wait for the first byte; never past the deadline."""
-    result: dict[str, object] = {"outcome": "timed_out", "connect_ms": None, "first_byte_ms": None}
+    result: dict[str, Any] = {"outcome": "timed_out", "connect_ms": None, "first_byte_ms": None}
     question = QUESTIONS.get(protocol)
     started = time.monotonic()
     try:
         with socket.create_connection(("127.0.0.1", port), max(deadline - started, 0.01)) as connection:
-            result["connect_ms"] = (time.monotonic() - started) * 1000
+            result["connect_ms"] = round((time.monotonic() - started) * 1000, 3)
             if question is None:
-                result["outcome"] = "connected"
-                return result
+                return result | {"outcome": "connected"}
             asked = time.monotonic()
             connection.sendall(question)
             connection.settimeout(max(deadline - time.monotonic(), 0.01))
-            answer = connection.recv(1)
-            result["first_byte_ms"] = (time.monotonic() - asked) * 1000 if answer else None
-            result["outcome"] = "answered" if answer else "closed"
+            if not connection.recv(1):
+                return result | {"outcome": "closed"}
+            return result | {
+                "outcome": "answered",
+                "first_byte_ms": round((time.monotonic() - asked) * 1000, 3),
+            }
     except TimeoutError:
-        result["outcome"] = "timed_out"
+        return result
     except ConnectionRefusedError:
-        result["outcome"] = "refused"
+        return result | {"outcome": "refused"}
     except OSError:
-        result["outcome"] = "closed"
-    return result
+        return result | {"outcome": "closed"}

@@ -53,7 +53,7 @@ class Callee:
             await asyncio.sleep(BACKOFF_S * attempt)
             try:
                 return await self._try(method, path, body)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 raise UnavailableError(f"{self.name}: no answer within {self._timeout.total} s") from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 problem = f"{type(error).__name__}: {error}"

@@ -26,5 +26,7 @@ def build(band: ReviewBand) -> web.Application:
 
 
 if __name__ == "__main__":
-    BAND = ReviewBand(float(os.environ.get("REVIEW_FROM", "0.10")), float(os.environ.get("REVIEW_TO", "0.75")))
+    BAND = ReviewBand(
+        float(os.environ.get("REVIEW_FROM", "0.10")), float(os.environ.get("REVIEW_TO", "0.75"))
+    )
     run(build(BAND), f"case-router with review from {BAND.lowest} to {BAND.highest}")

@@ -56,8 +56,12 @@ class Decisions:
         profile = await self._profile(application, reasons)
         model = await self._score({**application.numbers, **profile}, reasons)
         price, queue = await asyncio.gather(
-            self._or_else(self.pricing.post("/rate", {"model": model}), STANDARD_RATE, "pricing-service", reasons),
-            self._or_else(self.router.post("/route", {"model": model}), EVERYTHING_TO_A_PERSON, "case-router", reasons),
+            self._or_else(
+                self.pricing.post("/rate", {"model": model}), STANDARD_RATE, "pricing-service", reasons
+            ),
+            self._or_else(
+                self.router.post("/route", {"model": model}), EVERYTHING_TO_A_PERSON, "case-router", reasons
+            ),
         )
         decision = {
             "application_id": application.application_id,

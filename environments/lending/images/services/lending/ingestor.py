@@ -10,7 +10,6 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import redis.asyncio as redis
 from aiohttp import web
@@ -88,7 +87,7 @@ class Ingestor:
             return
         applications = [fields for _, fields in entries if fields]
         decisions = [json.loads(fields["decision"]) for fields in applications]
-        for fields, decision in zip(applications, decisions):
+        for fields, decision in zip(applications, decisions, strict=True):
             if fields["in_ledger"] == "0":
                 await self.postgres.row(INSERT_SQL, *ledger_row(fields["applicant_id"], decision))
         new = await self.postgres.rows(

@@ -70,7 +70,7 @@ class Ledger:
                     return decision
                 earlier = await self._postgres.row(RECORDED_SQL, application.application_id)
                 return {name: earlier[name] for name in decision} if earlier else decision
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 log.warning("ledger: no answer in time")
                 break
             except STORE_ERRORS as error:

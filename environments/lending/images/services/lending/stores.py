@@ -15,7 +15,13 @@ import redis.asyncio as redis
 
 TRY_TIMEOUT_S = 0.1
 
-STORE_ERRORS = (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, redis.RedisError)
+STORE_ERRORS = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    redis.RedisError,
+)
 """Whatever a store may fail with; callers fall back or retry."""
 
 

@@ -50,7 +50,9 @@ def make_app(must_have: Mapping[str, Ping] | None = None) -> web.Application:
             try:
                 await asyncio.wait_for(ping(), HEALTH_TIMEOUT_S)
             except Exception as error:
-                return web.json_response({"status": "not ready", "waiting_for": name, "error": repr(error)}, status=503)
+                return web.json_response(
+                    {"status": "not ready", "waiting_for": name, "error": repr(error)}, status=503
+                )
         return web.json_response({"status": "ok"})
 
     app = web.Application(middlewares=[trace], client_max_size=64 * 1024)
@@ -74,7 +76,9 @@ def run(app: web.Application, greeting: str) -> None:
     start_logging()
     log.info("%s listens on port %d", greeting, PORT)
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    web.run_app(app, port=PORT, access_log=None, print=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=75)
+    web.run_app(
+        app, port=PORT, access_log=None, print=None, shutdown_timeout=SHUTDOWN_S, keepalive_timeout=75
+    )
 
 
 def start_logging() -> None:
@@ -88,5 +92,6 @@ def start_logging() -> None:
 
     logging.setLogRecordFactory(with_request_id)
     logging.basicConfig(
-        level=os.environ.get("LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s [%(request_id)s] %(message)s"
+        level=os.environ.get("LOG_LEVEL", "INFO"),
+        format="%(asctime)s %(levelname)s [%(request_id)s] %(message)s",
     )

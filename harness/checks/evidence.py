@@ -1,0 +1,50 @@
+"""What the evidence checks share: they are always on, give a pass or an unknown, and never blame the change.
+
+A run that was late, incomplete, unwitnessed or unclean proves nothing about the change, whatever its numbers say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.checks.base import Parameters
+from harness.model.findings import EvidencePointer, Finding, Outcome
+
+
+class NoParameters(Parameters):
+    """Evidence checks take their limits from the policy."""
+
+
+def evidence_finding(
+    finding_id: str,
+    problems: Sequence[str],
+    good: str,
+    *,
+    subject: str = "run",
+    unit: str = "",
+    evidence: tuple[EvidencePointer, ...] = (),
+    sample_size: int = 0,
+    value: float | None = None,
+    limit: float | None = None,
+    unit_of_measure: str = "",
+    rank: int = 40,
+    details: dict[str, object] | None = None,
+) -> Finding:
+    """A pass with the sentence `good`, or an unknown that lists what is wrong (the first three, and how many more)."""
+    more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+    sentence = good if not problems else f"{'; '.join(problems[:3])}{more}."
+    return Finding(
+        id=finding_id,
+        check=finding_id.partition("/")[0],
+        outcome=Outcome.UNKNOWN if problems else Outcome.PASS,
+        subject=subject,
+        unit=unit,
+        sentence=sentence[:1].upper() + sentence[1:],
+        value=value,
+        limit=limit,
+        unit_of_measure=unit_of_measure,
+        sample_size=sample_size,
+        evidence=evidence,
+        rank=rank,
+        details=details or {},
+    )

@@ -1,7 +1,7 @@
 """Does a definition hold together, and does everything exist that it names? One function a kind of file.
 
-Takes loaded definitions, gives a list of problems (empty: none), each at its place. `change_fits` and `seeding_fits`
-look at two or three files at once, for whoever has all of them.
+Takes loaded definitions, gives a list of problems (empty: none), each at its place. `change_fits`, `entry_fits` and
+`seeding_fits` look at two or three files at once, for whoever has all of them.
 """
 
 from __future__ import annotations
@@ -118,6 +118,15 @@ def change_fits(change: Loaded[Change], environment: Loaded[Environment]) -> lis
         elif _says_the_same(touched, services[name]):
             problems.append(_nothing_changes(change, name, f"what {environment.path.name} says already"))
     return problems
+
+
+def entry_fits(scenario: Loaded[Scenario], environment: Loaded[Environment]) -> list[Problem]:
+    """The entry that the recording is sent to exists."""
+    name, entries = scenario.value.entry, environment.value.entries
+    if name in entries:
+        return []
+    what = f"no entry {name!r} in environment {environment.value.environment!r}"
+    return [Problem(scenario.locate(("entry",)), what, did_you_mean(name, entries))]
 
 
 def seeding_fits(

@@ -7,6 +7,7 @@ of the value to its place in the file. Problems between files (an edge to nowher
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -99,10 +100,15 @@ def load_policy(path: Path | None) -> Loaded[Policy]:
 
 def resolve(loaded: Loaded[Any], loc: Loc, relative: str) -> Path:
     """A path that a definition names, against the file's own folder. Raises DefinitionError when nothing is there."""
-    path = loaded.path.parent / relative
+    path = beside(loaded, relative)
     if not exists(path):
         raise DefinitionError([missing_path(loaded, loc, relative)])
     return path
+
+
+def beside(loaded: Loaded[Any], relative: str) -> Path:
+    """The path that `relative` names in that file, without detours, as a user would type it."""
+    return Path(os.path.normpath(loaded.path.parent / relative))
 
 
 def exists(path: Path, kind: str = "any") -> bool:

@@ -11,17 +11,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 import synthetic
 from harness import faults
 from harness.checks import CheckOrder, Frame, Origin, parameters_model, plan_checks, validate_parameters
+from harness.crosscheck import change_fits, entry_fits, seeding_fits
 from harness.environment.services import ArmService, arm_services
 from harness.errors import DefinitionError, Problem
 from harness.loading import (
     Loaded,
+    beside,
     load_dataset,
     load_environment,
     load_policy,
@@ -30,6 +32,7 @@ from harness.loading import (
     resolve,
 )
 from harness.model.change import Change
+from harness.model.dataset import Dataset
 from harness.model.environment import Environment
 from harness.model.plan import Arm, FaultWindow, Plan, PlannedCheck
 from harness.model.policy import Policy
@@ -41,6 +44,8 @@ from harness.timeline import Machine, choose_mode, lay_units, take_turns, unit_l
 if TYPE_CHECKING:
     from synthetic import DatasetBundle
 
+M = TypeVar("M", bound=BaseModel)
+A = TypeVar("A")
 ARMS = (Arm.BASELINE, Arm.CONTROL, Arm.CANDIDATE)
 
 
@@ -85,21 +90,15 @@ def prepare(
     progress: Callable[[str], None],
 ) -> Prepared:
     """Load, check, compile. Raises DefinitionError with every problem found."""
-    scenario = load_scenario(scenario_path)
-    environment = load_environment(resolve(scenario, ("environment",), scenario.value.environment))
-    policy = load_policy(policy_path)
+    files = _load(change, scenario_path, policy_path)
+    scenario, environment = files.scenario, files.environment
     problems = Problems()
     windows = _windows(scenario, environment, problems)
-    _change_fits(change, environment, problems)
-    if scenario.value.entry not in environment.value.entries:
-        known = ", ".join(environment.value.entries)
-        problems.add(
-            scenario, ("entry",), f"no entry {scenario.value.entry!r} in the environment", f"it has: {known}"
-        )
     schema = _answers_schema(scenario, problems)
     problems.raise_if_any()
-
-    dataset = _dataset(scenario, progress)
+    dataset = None
+    if files.dataset is not None:
+        dataset = synthetic.find_or_build(files.dataset.path, files.dataset.value, progress)
     recording_path = resolve(scenario, ("recording",), scenario.value.recording)
     recording = load_recording(recording_path, dataset.table if dataset is not None else None)
     _long_enough(scenario, recording, problems)
@@ -131,26 +130,74 @@ def prepare(
         recording_digest=recording.digest,
         dataset_digest=dataset.digest if dataset is not None else None,
     )
-    services = {
-        arm: arm_services(environment.value, environment.path.parent, change.value, change.path.parent, arm)
-        for arm in ARMS
-    }
-    sources: tuple[Loaded[Any], ...] = (change, scenario, environment, policy)
-    definitions = {loaded.path.name: loaded.source for loaded in sources}
-    definitions |= {path.name: path.read_bytes() for path in recording_files(recording_path)}
     return Prepared(
         change=change.value,
         environment=environment.value,
         environment_folder=environment.path.parent,
         scenario=scenario.value,
-        policy=policy.value,
+        policy=files.policy.value,
         plan=plan,
         recording=recording,
         dataset=dataset,
-        services=services,
+        services={arm: _services(environment, change, arm) for arm in ARMS},
         answers_schema=schema,
-        definitions=definitions,
+        definitions=_sources(change, files, recording_path),
     )
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The definitions of one scenario, loaded and checked against each other."""
+
+    scenario: Loaded[Scenario]
+    environment: Loaded[Environment]
+    dataset: Loaded[Dataset] | None
+    policy: Loaded[Policy]
+
+
+def _load(change: Loaded[Change], scenario_path: Path, policy_path: Path | None) -> _Files:
+    """All files that a scenario leads to; the problems of all of them at once."""
+    problems = Problems()
+    policy = problems.collected(load_policy, policy_path)
+    scenario = problems.collected(load_scenario, scenario_path)
+    environment, dataset = None, None
+    if scenario is not None:
+        said = scenario.value
+        environment = problems.collected(load_environment, beside(scenario, said.environment))
+        if said.dataset is not None:
+            dataset = problems.collected(load_dataset, beside(scenario, said.dataset))
+    if scenario is not None and environment is not None:
+        problems.found += change_fits(change, environment) + entry_fits(scenario, environment)
+        if dataset is not None or scenario.value.dataset is None:
+            problems.found += seeding_fits(scenario, environment, dataset)
+    problems.raise_if_any()
+    if scenario is None or environment is None or policy is None:
+        raise AssertionError("a file that could not be loaded has left a problem")
+    return _Files(scenario, environment, dataset, policy)
+
+
+def _services(environment: Loaded[Environment], change: Loaded[Change], arm: Arm) -> Mapping[str, ArmService]:
+    return arm_services(environment.value, environment.path.parent, change.value, change.path.parent, arm)
+
+
+def _sources(change: Loaded[Change], files: _Files, recording_path: Path) -> dict[str, bytes]:
+    """Every definition as it was used, by its file's name; files of one name in several folders are told apart."""
+    sources: dict[str, bytes] = {}
+    loaded: tuple[Loaded[Any] | None, ...] = (
+        change,
+        files.scenario,
+        files.environment,
+        files.dataset,
+        files.policy,
+    )
+    named = [(item.path.name, item.source) for item in loaded if item is not None]
+    named += [(path.name, path.read_bytes()) for path in recording_files(recording_path)]
+    for name, source in named:
+        unique, number = name, 2
+        while sources.get(unique, source) != source:
+            unique, number = f"{number}-{name}", number + 1
+        sources[unique] = source
+    return sources
 
 
 class Problems:
@@ -172,9 +219,28 @@ class Problems:
         """What pydantic said about open parameters, at their place."""
         self.found += problems_of(error, loaded, prefix, model)
 
+    def collected(self, load: Callable[[A], Loaded[M]], path: A) -> Loaded[M] | None:
+        """What `load` gives; None when it found problems, which are collected."""
+        try:
+            return load(path)
+        except DefinitionError as error:
+            self.found += error.problems
+            return None
+
     def raise_if_any(self) -> None:
         if self.found:
             raise DefinitionError(self.found)
+
+
+def fault_windows(
+    scenario: Loaded[Scenario], environment: Loaded[Environment]
+) -> tuple[FaultWindow | None, ...]:
+    """One item per unit of the timeline, None for a steady one. Raises DefinitionError with all problems."""
+    problems = Problems()
+    problems.found += entry_fits(scenario, environment)
+    windows = _windows(scenario, environment, problems)
+    problems.raise_if_any()
+    return tuple(windows)
 
 
 def _windows(
@@ -258,18 +324,6 @@ def _window(
     )
 
 
-def _change_fits(change: Loaded[Change], environment: Loaded[Environment], problems: Problems) -> None:
-    known = environment.value.services
-    for service in change.value.services:
-        if service not in known:
-            problems.add(
-                change,
-                ("services", service),
-                f"no service {service!r} in environment {environment.value.environment!r}",
-                f"it has: {', '.join(known)}",
-            )
-
-
 def _answers_schema(scenario: Loaded[Scenario], problems: Problems) -> dict[str, Any] | None:
     if scenario.value.answers is None:
         return None
@@ -283,13 +337,6 @@ def _answers_schema(scenario: Loaded[Scenario], problems: Problems) -> dict[str,
         problems.add(scenario, ("answers",), f"{path.name} is no JSON object", "give a JSON Schema file")
         return None
     return schema
-
-
-def _dataset(scenario: Loaded[Scenario], progress: Callable[[str], None]) -> DatasetBundle | None:
-    if scenario.value.dataset is None:
-        return None
-    definition = load_dataset(resolve(scenario, ("dataset",), scenario.value.dataset))
-    return synthetic.find_or_build(definition.path, definition.value, progress)
 
 
 def _long_enough(scenario: Loaded[Scenario], recording: Recording, problems: Problems) -> None:

@@ -25,6 +25,7 @@ from harness.environment.stack import LABEL_RUN, ArmStack, UnhealthyError
 from harness.errors import EngineError
 from harness.interrupts import interruptible
 from harness.loading import load_change
+from harness.locks import one_at_a_time
 from harness.model.case import Case
 from harness.model.findings import Finding, Verdict
 from harness.model.history import EventKind, History
@@ -37,6 +38,10 @@ from harness.replay.generator import ReplayChild
 from harness.report import RunMeta, SigningKey, as_written, load_or_make_key, write_bundle
 from harness.standing import new_run_id
 from harness.turns import RunningArm, TurnRunner
+
+
+QUEUE_LIMIT_S = 3600
+"""How long a run waits for its turn: two at once on one machine would measure each other."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,8 @@ def _run_scenario(
     progress.note(f"run {run_id}, seed {prepared.plan.seed}; repeat it with: {repeat_command}")
     progress.stage("images")
     images = _images(prepared, progress)
-    history, logs = _record(prepared, run_id, driver, progress)
+    with one_at_a_time("run", "measuring on this machine", QUEUE_LIMIT_S, progress.note):
+        history, logs = _record(prepared, run_id, driver, progress)
     progress.stage("checks")
     case = Case(
         environment=prepared.environment,

@@ -1,7 +1,8 @@
 """Where a measurement is taken: an entry or a service, in one phase of the run.
 
 `steady` gathers the steady phase of all units; `fault` and `recovery` are one slot for each fault unit. A service that no
-request can reach while a fault is on has no slot there: nothing could be measured.
+request can reach while a fault is on has no slot there: nothing could be measured. Nor has a service that was taken down
+itself while it comes back: how long that takes is for the `recovery` check, which holds it to what its edges claim.
 """
 
 from __future__ import annotations
@@ -60,13 +61,19 @@ def slots(frame: Frame, kinds: Sequence[str], phases: Sequence[str]) -> tuple[Sl
         if "entries" in kinds:
             found.append(Slot("entry", frame.entry, phase, unit))
         if "services" in kinds:
-            served = frame.served(unit) if phase == "fault" and unit is not None else None
-            found += [
-                Slot("service", service, phase, unit)
-                for service in frame.http_services()
-                if served is None or service in served
-            ]
+            found += [Slot("service", service, phase, unit) for service in _measurable(frame, phase, unit)]
     return tuple(found)
+
+
+def _measurable(frame: Frame, phase: PhaseName, unit: Unit | None) -> tuple[str, ...]:
+    """Services whose requests can be judged in this phase of this unit."""
+    services = frame.http_services()
+    if unit is None or unit.window is None:
+        return services
+    if phase == "recovery":
+        return tuple(service for service in services if service != unit.window.service)
+    served = frame.served(unit)
+    return tuple(service for service in services if service in served)
 
 
 def service_requests(frame: Frame, history: History, slot: Slot, arm: Arm) -> EdgeRequests:

@@ -8,11 +8,9 @@ about yesterday's code would be a false one.
 
 from __future__ import annotations
 
-import fcntl
 import graphlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -30,8 +28,8 @@ from harness.environment.image_engine import (
     run_build,
 )
 from harness.errors import DefinitionError, EngineError, Location, Problem
+from harness.locks import one_at_a_time
 from harness.model.environment import Build
-from harness.state import state_directory
 
 if TYPE_CHECKING:
     import docker
@@ -124,7 +122,7 @@ def ensure_images(
         sources = _all_present(client, wanted)
         if sources is not None:
             return sources
-        with _one_at_a_time(progress):
+        with one_at_a_time("images", "getting images", LOCK_LIMIT_S, progress):
             return {image.reference: _ensure(client, image, progress) for image in wanted}
     finally:
         client.close()
@@ -276,28 +274,3 @@ def _plan(client: docker.APIClient, image: _Wanted) -> ImagePlan:
     if maker is not None and obstacle is None:
         return ImagePlan(image.reference, "build", f"{maker.describe}; {why_not}", maker.expected_s)
     return ImagePlan(image.reference, "missing", "; ".join(text for text in (why_not, obstacle) if text), 0.0)
-
-
-@contextmanager
-def _one_at_a_time(progress: Progress) -> Iterator[None]:
-    """Two runs (pytest -n 2) must not make the same image twice; waits LOCK_LIMIT_S at most."""
-    folder = state_directory()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "images.lock").open("w") as lock:
-        deadline = time.monotonic() + LOCK_LIMIT_S
-        told = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    progress("another process is getting images; waiting for it")
-                    told = True
-                if time.monotonic() > deadline:
-                    raise EngineError(
-                        f"another process has been getting images for more than {LOCK_LIMIT_S} s",
-                        f"end it, then try again (lock: {lock.name})",
-                    ) from None
-                time.sleep(0.5)
-        yield

@@ -27,6 +27,9 @@ from harness.model.plan import Arm, Phase, Turn, Unit
 
 Row = Mapping[str, Any]
 
+UNDER_WAY_NS = 500_000_000
+"""What began this shortly before a fault may still be under way when it strikes: it belongs to neither side."""
+
 
 @dataclass
 class Spans:
@@ -42,7 +45,7 @@ class Spans:
         """Phase of something scheduled or begun at `at_ns`."""
         if at_ns < self.started_ns + unit.warmup_ns:
             return Phase.WARMUP
-        if unit.window is None or self.applying_ns < 0 or at_ns < self.applying_ns:
+        if unit.window is None or self.applying_ns < 0 or at_ns < self.applying_ns - UNDER_WAY_NS:
             return Phase.STEADY
         if self.applied_ns < 0 or at_ns < self.applied_ns:
             return Phase.SWITCHING

@@ -39,7 +39,9 @@ from harness.report import RunMeta, SigningKey, as_written, load_or_make_key, wr
 from harness.standing import new_run_id
 from harness.turns import RunningArm, TurnRunner
 
-
+DEFAULT_OUT = Path("readiness-reports")
+REPORT_BYTES = 8_000_000
+"""Room that a report of an ordinary run takes."""
 QUEUE_LIMIT_S = 3600
 """How long a run waits for its turn: two at once on one machine would measure each other."""
 
@@ -78,6 +80,8 @@ def run_change(
     Interrupted on Ctrl-C; in each case everything that was started is removed.
     """
     progress.stage("definitions")
+    out = request.out if request.out is not None else DEFAULT_OUT
+    _can_write(out)
     seed = request.seed if request.seed is not None else random.SystemRandom().randrange(2**31)
     change = load_change(request.change)
     prepared = [
@@ -89,11 +93,24 @@ def run_change(
         progress.note(key.notice)
     chosen = driver if driver is not None else DockerDriver()
     chosen.ping()
-    return tuple(_run_scenario(request, item, key, chosen, progress) for item in prepared)
+    return tuple(_run_scenario(request, item, out, key, chosen, progress) for item in prepared)
+
+
+def _can_write(out: Path) -> None:
+    """Found out before the run rather than after it. Raises EngineError; an empty folder may stay."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as file:
+            file.write(bytes(REPORT_BYTES))
+    except OSError as error:
+        raise EngineError(
+            f"no report could be written to {out}: {error.strerror or error}",
+            f"make room there ({REPORT_BYTES / 1e6:.0f} MB), or name another folder with --out",
+        ) from error
 
 
 def _run_scenario(
-    request: RunRequest, prepared: Prepared, key: SigningKey, driver: Driver, progress: Progress
+    request: RunRequest, prepared: Prepared, out: Path, key: SigningKey, driver: Driver, progress: Progress
 ) -> RunResult:
     run_id = new_run_id()
     repeat_command = _repeat_command(request, prepared.plan.seed)
@@ -115,7 +132,6 @@ def _run_scenario(
     findings = judge(case, history)
     verdict = decide(case, findings)
     progress.stage("report")
-    out = request.out if request.out is not None else Path("readiness-reports")
     report = write_bundle(
         out / f"{prepared.plan.change}-{prepared.plan.scenario}-{run_id}",
         case,
@@ -253,13 +269,17 @@ def _logs(arms: Mapping[Arm, RunningArm]) -> dict[str, str]:
 
 def _down(arms: Mapping[Arm, RunningArm]) -> None:
     """Everything of every arm, whatever happens to the others; the first error is raised at the end."""
-    errors: list[DriverError] = []
-    for running in arms.values():
+
+    def down(running: RunningArm) -> DriverError | None:
         running.child.close()
         try:
             running.stack.down()
         except DriverError as error:
-            errors.append(error)
+            return error
+        return None
+
+    with ThreadPoolExecutor(max_workers=max(len(arms), 1)) as pool:
+        errors = [error for error in pool.map(down, arms.values()) if error is not None]
     if errors:
         raise EngineError(
             f"not everything could be taken down: {errors[0].what}",

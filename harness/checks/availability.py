@@ -39,7 +39,9 @@ class AvailabilityParameters(Parameters):
     worse_by_at_most: float = Field(
         default=0.02, ge=0, le=1, description="Below the baseline, in steady load."
     )
-    worse_by_at_most_under_fault: float = Field(default=0.06, ge=0, le=1)
+    worse_by_at_most_under_fault: float = Field(
+        default=0.1, ge=0, le=1, description="Forty answers an arm can decide this much, and no less."
+    )
 
     def floor(self, phase: str) -> float:
         floors = {"fault": self.at_least_in_fault, "recovery": self.at_least_in_recovery}

@@ -15,7 +15,7 @@ from harness.report.axes import Axis, Tick
 from harness.report.numbers import limit_side, measure
 
 ROW_PX = 24.0
-LEFT_PX = 118.0
+LEFT_PX = 150.0
 RIGHT_PX = 400.0
 WIDTH_PX = 500
 TOP_PX = 20.0

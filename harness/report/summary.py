@@ -216,7 +216,9 @@ def _fault_view(bundle: Bundle, number: int, unit: Unit, window: FaultWindow) ->
         unit=unit,
         window=window,
         parameters=tuple(
-            (words(key), _short(value)) for key, value in sorted(window.parameter_values().items())
+            (words(key), _short(value))
+            for key, value in sorted(window.parameter_values().items())
+            if value not in ("", None)
         ),
         applied=_applied(plan, history, unit),
         findings=sorted_findings(f for f in bundle.findings if f.unit == unit.name or f.subject == unit.name),

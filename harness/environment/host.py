@@ -174,7 +174,7 @@ def _read_probe(lines: list[str]) -> _Inside | None:
 
 def _nftables(inside: _Inside | None) -> Capability:
     supported, how = inside.nftables if inside else _by_kernel_config("NF_TABLES", "nf_tables")
-    return Capability("nftables", "faults blackhole, refused, unreachable and packet loss", supported, how)
+    return Capability("nftables", "faults black_hole and refused", supported, how)
 
 
 def _netem(inside: _Inside | None) -> Capability:

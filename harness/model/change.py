@@ -25,6 +25,8 @@ class Version(Definition):
     def _says_something(self) -> Self:
         if not (self.image or self.command or self.variables or self.files):
             raise ValueError("says nothing: give an image, a command, variables or files")
+        if self.build is not None and self.image is None:
+            raise ValueError("has a `build` without a name for what it builds; add `image:`")
         return self
 
 

@@ -17,6 +17,9 @@ from harness.model.quantities import Duration, Size
 CLIENT = "client"
 """The caller of every entry: the load generator, which is no service of the graph."""
 
+RESERVED_PORTS = (61_474, 61_475)
+"""The fault plane's own, on the address where entries listen; above the ports that kernels hand out to clients."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Protocol = Literal["http", "postgres", "redis", "tcp"]
 """What an edge speaks. `tcp` is any stream the harness does not parse."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Array = npt.NDArray[Any]
+
+GENERATOR_DIED = "generator died"
+"""Error of a request that was under way when its load generator ended: nobody waited for the answer."""
 
 
 class Columns:
@@ -104,6 +107,12 @@ class Exchanges(Columns):
         """Sent minus scheduled; NaN where it was never sent."""
         sent = self.column("sent_ns").astype(float)
         return np.where(sent < 0, np.nan, (sent - self.column("scheduled_ns")) / 1e6)
+
+    def attempted(self) -> Self:
+        """Without requests that were never sent, or whose generator died: they say nothing about the service."""
+        sent = pc.greater_equal(self.table.column("sent_ns"), 0)
+        died = pc.equal(self.table.column("error"), GENERATOR_DIED)
+        return type(self)(self.table.filter(pc.and_(sent, pc.invert(died))))
 
     def ok(self) -> npt.NDArray[np.bool_]:
         """Answered with a status below 500 and no transport error."""
@@ -236,6 +245,10 @@ class History:
             for event in self.events
             if event.kind in kinds and all(getattr(event, name) == value for name, value in wanted.items())
         )
+
+    def attempted(self) -> History:
+        """What may be held against a service: without exchanges that never reached it, through no fault of its own."""
+        return replace(self, exchanges=self.exchanges.attempted())
 
     @classmethod
     def empty(cls) -> History:

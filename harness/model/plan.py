@@ -1,6 +1,6 @@
 """The plan: everything a run will do, fixed before anything starts, and part of the signed evidence.
 
-A `Plan` is compiled from the definitions by `harness/plan.py`. It lists the units of the timeline, which arms take
+A `Plan` is compiled from the definitions by `harness/prepare.py`. It lists the units of the timeline, which arms take
 each unit in which turn, every check with its parameters, and the id of every finding that must exist at the end, so
 that a check that never ran is visible. Times are nanoseconds from the start of the unit unless said otherwise.
 """

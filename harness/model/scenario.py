@@ -1,7 +1,7 @@
 """The Scenario: environment + dataset + recording + fault plan + checks.
 
 Fault and check parameters are open here (`extra="allow"`), because other packages may add faults and checks; they
-are validated against the registered fault or check when the scenario is compiled (`harness/plan.py`), with the same
+are validated against the registered fault or check when the scenario is compiled (`harness/prepare.py`), with the same
 messages and positions.
 """
 

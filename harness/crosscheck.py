@@ -14,7 +14,7 @@ from harness.loading import Loaded, exists, missing_path
 from harness.model.change import Change, ChangedService
 from harness.model.dataset import Dataset
 from harness.model.dataset_misfits import misfits
-from harness.model.environment import CLIENT, Build, Environment, PostgresSeed, Service
+from harness.model.environment import CLIENT, RESERVED_PORTS, Build, Environment, PostgresSeed, Service
 from harness.model.scenario import Scenario, SteadyUnit
 from harness.timeline import unit_name
 from harness.wording import did_you_mean, listed
@@ -24,8 +24,6 @@ RESERVED_NAMES = {
     CLIENT: "that is the caller of every entry",
     "plane": "that is the container every edge passes through",
 }
-CONTROL_PORTS = (8474, 9998, 9999)
-"""Ports of the plane's own on the address where entries listen (`harness.plane.container.plane_ports`)."""
 
 
 def environment_problems(loaded: Loaded[Environment]) -> list[Problem]:
@@ -204,7 +202,7 @@ def _entries(loaded: Loaded[Environment]) -> list[Problem]:
         if entry.port in taken:
             what = f"entry {name!r} uses port {entry.port}, which entry {taken[entry.port]!r} uses already"
             problems.append(Problem(where, what, "entries share one address: give each a port of its own"))
-        elif entry.port in CONTROL_PORTS:
+        elif entry.port in RESERVED_PORTS:
             what = f"entry {name!r} uses port {entry.port}, which is the fault plane's own"
             problems.append(Problem(where, what, "let the service listen on another port"))
         taken.setdefault(entry.port, name)

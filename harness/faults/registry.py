@@ -7,10 +7,11 @@ is taken stops everything with an error that names the package: a scenario must 
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, get_args
 
 from harness.errors import EngineError
 from harness.faults.base import Fault
@@ -21,6 +22,8 @@ from harness.faults.latency import Latency
 from harness.faults.pause import Pause
 from harness.faults.refused import Refused
 from harness.faults.stall import Stall
+from harness.model.base import Definition
+from harness.model.plan import Level
 
 GROUP = "readiness.faults"
 OWN: tuple[type[Fault], ...] = (
@@ -33,6 +36,7 @@ OWN: tuple[type[Fault], ...] = (
     Pause,
 )
 _FACTS = ("name", "summary", "level", "targets", "cuts")
+_CHOICES: Mapping[str, tuple[str, ...]] = {"level": get_args(Level), "targets": ("edge", "service")}
 
 
 def fault_names() -> tuple[str, ...]:
@@ -75,10 +79,26 @@ def _load(point: EntryPoint) -> type[Fault]:
         raise _broken(point, f"it cannot be loaded ({type(error).__name__}: {error})") from error
     if not (isinstance(fault, type) and issubclass(fault, Fault)):
         raise _broken(point, "it is no subclass of harness.faults.Fault")
+    wrong = _wrong_facts(fault)
+    if wrong is not None:
+        raise _broken(point, wrong)
+    return fault
+
+
+def _wrong_facts(fault: type[Fault]) -> str | None:
+    """What a scenario would stumble over later."""
     missing = [fact for fact in _FACTS if not hasattr(fault, fact)]
     if missing:
-        raise _broken(point, f"it does not say its {', '.join(missing)}")
-    return fault
+        return f"it does not say its {', '.join(missing)}"
+    if inspect.isabstract(fault):
+        return f"it does not define {', '.join(sorted(fault.__abstractmethods__))}"
+    for fact, known in _CHOICES.items():
+        if getattr(fault, fact) not in known:
+            return f"its {fact} is {getattr(fault, fact)!r}, none of {', '.join(known)}"
+    parameters: object = fault.parameters
+    if not (isinstance(parameters, type) and issubclass(parameters, Definition)):
+        return "its parameters are no subclass of harness.model.base.Definition"
+    return None
 
 
 def _broken(point: EntryPoint, why: str) -> EngineError:

@@ -15,15 +15,13 @@ class ServicePackets:
     """A rule on everything that goes from the plane to one service, whichever edge it is on."""
 
     def __init__(self, context: FaultContext) -> None:
-        """Raises FaultError when no edge leads to the service: nobody would notice the fault."""
+        """Raises FaultError when the service does not run, or no edge leads to it: nobody would notice the fault."""
         status = context.driver.status(context.target_container)
+        if status.state != "running":
+            raise self._no_use(context, f"is {status.state}", "see its log in the report")
         called = set(callee_addresses(context.plane.routes)) & set(status.networks.values())
-        if status.state != "running" or not called:
-            what = f"is {status.state}" if called else "is called by nobody"
-            raise FaultError(
-                f"window {context.window.name}: {context.window.service} {what}",
-                "see its log in the report" if called else "aim the fault at a service that others call",
-            )
+        if not called:
+            raise self._no_use(context, "is called by nobody", "aim the fault at a service that others call")
         self._rules = context.plane.packets
         self._address = called.pop()
         self._before = self._rules.callee_packets(self._address)
@@ -41,3 +39,7 @@ class ServicePackets:
 
     def is_clear(self) -> bool:
         return self._rules.callee_is_clear(self._address)
+
+    @staticmethod
+    def _no_use(context: FaultContext, what: str, fix: str) -> FaultError:
+        return FaultError(f"window {context.window.name}: {context.window.service} {what}", fix)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import EngineError
+from harness.model.environment import RESERVED_PORTS
 from harness.plane.control import CONTROL_PORT, TOXIPROXY_PORT
 from harness.plane.haproxy import REQUEST_FAULTS_MAP, haproxy_configuration
 from harness.plane.packets import ruleset
@@ -34,7 +35,7 @@ def plane_image_request() -> ImageRequest:
 
 def plane_ports() -> tuple[int, ...]:
     """Container ports to publish on loopback besides the entries'."""
-    return (CONTROL_PORT, TOXIPROXY_PORT)
+    return RESERVED_PORTS
 
 
 def plane_files(routes: Sequence[EdgeRoute], access_address: str, seed: int) -> Mapping[str, bytes]:

@@ -10,13 +10,15 @@ import json
 import socket
 from typing import Any
 
-from harness.driver.base import Driver
+from harness.driver.base import Driver, DriverError
+from harness.model.environment import RESERVED_PORTS
 from harness.plane.errors import PlaneError
+from harness.plane.log import spoken
 
-CONTROL_PORT = 61_475
-TOXIPROXY_PORT = 61_474
-"""Both above the ports that kernels hand out and below nothing that services use."""
+TOXIPROXY_PORT, CONTROL_PORT = RESERVED_PORTS
 ANSWER_LIMIT_S = 8.0
+_TAIL_LINES = 400
+_LAST_WORDS = 15
 
 
 class Control:
@@ -49,23 +51,36 @@ class Control:
         question = {"do": "probe", "port": port, "protocol": protocol, "limit_s": limit_s}
         return self._ask(question, limit_s)
 
+    def last_words(self) -> str:
+        """State of the container and what the plane said last, for the message of an error; requests left out."""
+        try:
+            state = self._driver.status(self.container).state
+            if state == "gone":
+                return "it is gone"
+            lines = spoken(self._driver.logs(self.container, _TAIL_LINES))[-_LAST_WORDS:]
+        except DriverError as error:
+            return f"its state and log cannot be read: {error.what}"
+        said = "\n    ".join(lines) if lines else "(nothing)"
+        return f"it is {state}; its last lines:\n    {said}"
+
     def _ask(self, question: dict[str, Any], extra_s: float = 0.0) -> dict[str, Any]:
         what = f"{question['do']} on {self.container}"
+        limit_s = ANSWER_LIMIT_S + extra_s
         try:
-            reply = self._exchange(json.dumps(question).encode() + b"\n", ANSWER_LIMIT_S + extra_s)
-        except TimeoutError:
-            limit_s = ANSWER_LIMIT_S + extra_s
-            raise PlaneError(f"the plane did not answer within {limit_s:g} s: {what}") from None
-        except OSError as error:
-            raise PlaneError(f"the plane does not answer ({error}): {what}") from error
-        try:
+            reply = self._exchange(json.dumps(question).encode() + b"\n", limit_s)
             found = json.loads(reply)
+        except TimeoutError:
+            how = f"did not answer within {limit_s:g} s"
         except ValueError:
-            raise PlaneError(f"the plane broke off its answer after {len(reply)} bytes: {what}") from None
-        if "error" in found:
+            how = "broke off its answer"
+        except (OSError, DriverError) as error:
+            how = f"does not answer ({error.what if isinstance(error, DriverError) else error})"
+        else:
+            if "error" not in found:
+                answer: dict[str, Any] = found["answer"]
+                return answer
             raise PlaneError(f"the plane refused: {what}: {found['error']}")
-        answer: dict[str, Any] = found["answer"]
-        return answer
+        raise PlaneError(f"the plane {how}: {what}; {self.last_words()}")
 
     def _exchange(self, question: bytes, limit_s: float) -> bytes:
         if self._address is None:

@@ -7,11 +7,14 @@ Takes routes and the run's seed, gives the text of `haproxy.cfg`. What is decide
 * `http-reuse never`: a caller's connection has a connection of its own to the callee, as without the plane. Both are
   kept alive. (One difference stays: when a callee closes an idle kept-alive connection, the caller's stays open and its
   next request opens a new one.)
-* `abortonclose`: when a caller gives up, the callee's connection is closed too, as without the plane.
-* Empty 502, 503 and 504 pages: an answer that the callee never gave must not look like one. The caller sees its
-  connection closed instead; the log's termination says why.
+* `abortonclose`: when a caller gives up, the callee's connection is closed too, as without the plane. It stands in the
+  defaults, because in the backend alone it comes too late: HAProxy has stopped reading from the caller by then.
+* Empty 400, 502, 503 and 504 pages: an answer that the callee never gave must not look like one. The caller sees its
+  connection closed instead; the log's termination says why. (400 is HAProxy's for a caller that gave up.)
 * `filter trace ... quiet` on TCP: without any filter HAProxy forwards on a fast path that updates the byte counters of
   a kept-alive connection only every five seconds, with one at every chunk.
+* `accept-invalid-http-...`: whether a request or an answer is well formed is for callee and caller to judge.
+* Request faults are answered by a service of our own (`image/answer.lua`) that reads the request's body to its end.
 * One thread: lines of the log and counters then have one order, and the plane takes at most one core.
 """
 
@@ -27,8 +30,6 @@ REQUEST_FAULTS_TABLE = "request_faults"
 PROBE_PATH = "/.readiness-probe"
 DRAWS = 10_000
 """A request fault hits the requests whose draw (hash of id and seed, modulo this) lies below its limit."""
-STATUSES = (400, 401, 403, 404, 408, 409, 410, 413, 422, 425, 429, 500, 501, 502, 503, 504, 507, 511)
-"""Statuses that a request fault can answer with."""
 HTTP: Protocol = "http"
 
 _HEAD = """\
@@ -41,6 +42,7 @@ global
     fd-hard-limit 65536
     tune.bufsize 32768
     tune.http.maxhdr 256
+    lua-load /opt/readiness/answer.lua
 
 defaults
     timeout connect 1h
@@ -50,6 +52,7 @@ defaults
     timeout http-keep-alive 1h
     retries 0
     option contstats
+    option abortonclose
 """
 
 _TCP_HALF = """
@@ -78,6 +81,7 @@ frontend out_{index}
     monitor-uri {probe}
     option dontlognull
     option http-ignore-probes
+    option accept-invalid-http-request
     http-request set-var(txn.begin) date(0,us)
     http-request set-var(txn.path) path
     http-request set-var(txn.id) req.fhdr(x-request-id)
@@ -100,7 +104,8 @@ frontend out_{index}
 backend out_{index}
     mode http
     http-reuse never
-    option abortonclose
+    option accept-invalid-http-response
+    errorfile 400 /dev/null
     errorfile 502 /dev/null
     errorfile 503 /dev/null
     errorfile 504 /dev/null
@@ -112,17 +117,13 @@ backend {table}
     stick-table type integer size {size} store gpc(3)
 backend fault_answers
     mode http
+    http-request use-service lua.readiness_answer
 """
-_ANSWER = (
-    "    http-request return status {status} content-type text/plain"
-    ' lf-string "status {status} by readiness: %[var(txn.window)]\\n" if {{ var(txn.status) -m int {status} }}\n'
-)
 
 
 def haproxy_configuration(routes: Sequence[EdgeRoute], seed: int) -> str:
     """The whole file. The same seed hits the same request ids on every plane."""
     parts = [_HEAD, _REQUEST_FAULTS.format(table=REQUEST_FAULTS_TABLE, size=max(len(routes), 1))]
-    parts += [_ANSWER.format(status=status) for status in STATUSES]
     for route in routes:
         listen = f"{route.listen_address}:{route.listen_port}"
         toxiproxy = f"127.0.0.1:{route.toxiproxy_port}"

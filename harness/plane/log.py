@@ -17,9 +17,10 @@ from harness.plane.routes import EdgeRoute
 
 _MARK = b'{"edge":'
 _NOTHING = "-"
-_UNANSWERED_STATES = frozenset("CHQRT")
-"""Second letter of HAProxy's termination, the stage reached: before D (data), nothing was sent back."""
 _NO_REQUEST = "<BADREQ>"
+_REFUSED = "PR"
+NO_ANSWER = -1
+"""Status of a request whose connection ended before anything was sent back. HAProxy notes a status of its own then."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +49,37 @@ def read_request_log(content: bytes, routes: Sequence[EdgeRoute]) -> RequestLog:
     return RequestLog(tuple(rows), unreadable)
 
 
+def spoken(content: bytes) -> list[str]:
+    """The lines of a log that are no requests: what the plane and its parts said."""
+    lines = [line for line in content.splitlines() if not line.startswith(_MARK)]
+    return [line.decode("utf-8", "replace").rstrip() for line in lines if line.strip()]
+
+
 def _row(line: dict[str, Any], names: dict[int, str]) -> dict[str, Any] | None:
-    """None for what was no request: a connection that broke off before its headers were there."""
-    if line["method"] == _NO_REQUEST:
+    """None for what was no request: a connection that broke off before its headers were there.
+
+    A request so malformed that HAProxy answered it itself is a row (status 400, termination PR), without a beginning
+    and without bytes.
+    """
+    refused = line["method"] == _NO_REQUEST and line["termination"] == _REFUSED
+    if line["method"] == _NO_REQUEST and not refused:
         return None
-    begin_us, end_us = int(line["begin_us"]), int(line["end_us"])
-    termination = str(line["termination"])
+    bytes_to_caller = int(line["bytes"])
+    end_us = int(line["end_us"])
+    begin_us = int(_text(line["begin_us"]) or end_us)
     return {
         "edge": names[line["edge"]],
         "at_wall_ns": begin_us * 1000,
         "request_id": _text(line["id"]),
         "method": str(line["method"]),
         "path": _text(line["path"]),
-        "status": _status(int(line["status"]), termination),
+        "status": int(line["status"]) if bytes_to_caller or refused else NO_ANSWER,
         "duration_ms": max(end_us - begin_us, 0) / 1000,
-        "bytes_to_caller": int(line["bytes"]),
-        "termination": termination,
+        "bytes_to_caller": bytes_to_caller,
+        "termination": str(line["termination"]),
         "fault": urllib.parse.unquote(_text(line["fault"])),
     }
 
 
 def _text(value: str) -> str:
     return "" if value == _NOTHING else value
-
-
-def _status(status: int, termination: str) -> int:
-    """What the caller was answered: HAProxy notes a status of its own even when it only closed the connection."""
-    return -1 if termination[1:2] in _UNANSWERED_STATES else status

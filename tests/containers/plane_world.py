@@ -1,7 +1,8 @@
 """A plane between a caller and three callees, each on a network of its own, for tests of the plane and of faults.
 
-`PlaneWorld` is up for as long as its context lasts. The caller is a hand inside a container: the tests tell it over a
-socket to open, talk on and close connections, so that what a caller sees is seen from where callers are.
+`PlaneWorld` is up for as long as its context lasts; `lone_plane` is a plane with one edge and nobody at either end.
+The caller is a hand inside a container: the tests tell it over a socket to open, talk on and close connections, so that
+what a caller sees is seen from where callers are.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from harness.driver.base import Attachment, ContainerSpec, NetworkSpec
+from harness.driver.base import Attachment, ContainerSpec, NetworkSpec, SubnetTakenError
 from harness.driver.docker import DockerDriver
 from harness.environment.images import ensure_images
-from harness.faults import FaultContext
+from harness.faults import Applied, FaultContext, make_fault, validate_parameters
+from harness.faults.toxiproxy import Toxiproxy
 from harness.model.plan import FaultWindow
 from harness.plane.client import Plane
 from harness.plane.container import PLANE_IMAGE, plane_files, plane_image_request, plane_ports
@@ -38,6 +41,7 @@ EDGES = (
     ("caller->idle", "caller", "http", 11, 8080, "ledger", 8080),
 )
 NETWORKS = ("client", "caller", "web", "store", "ledger")
+QUESTIONS = {"redis": "PING\r\n", "postgres": "\0\0\0\x08\x04\xd2\x16\x2f", "tcp": "hello"}
 
 # Answers every protocol of the tests on its usual port; also the hand, on HAND_PORT.
 SCRIPT = r"""
@@ -81,7 +85,7 @@ def hand(order):
         elif do == "talk":
             connection = kept[key]
             connection.settimeout(order["limit_s"])
-            connection.sendall(order["say"].encode())
+            connection.sendall(order["say"].encode("latin-1"))
             data = connection.recv(65536)
             out["saw"] = data.decode("latin-1") if data else "end of file"
         elif do == "listen":
@@ -92,6 +96,9 @@ def hand(order):
         elif do == "close":
             kept.pop(key).close()
             out["saw"] = "closed"
+        elif do == "forget":
+            while kept: kept.popitem()[1].close()
+            out["saw"] = "forgotten"
         elif do == "get":
             connection = kept.get(key) or http.client.HTTPConnection(order["host"], order["port"])
             if key: kept[key] = connection
@@ -108,8 +115,10 @@ def hand(order):
     except ConnectionRefusedError: out["saw"] = "refused"
     except (ConnectionResetError, BrokenPipeError) as error:
         out["saw"] = "end of file" if isinstance(error, http.client.RemoteDisconnected) else "reset"
-    except Exception as error: out["saw"] = repr(error)
-    if key and do == "get" and not isinstance(out["saw"], int): kept.pop(key, None)
+    except OSError as error: out["saw"] = str(error)
+    if do == "get" and not isinstance(out["saw"], int):
+        kept.pop(key, None)
+        connection.close()
     out["ms"] = (time.monotonic() - started) * 1000
     return out
 
@@ -130,9 +139,18 @@ for port, handler in SERVERS.items():
 """
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the caller saw: answered (then `text` is the answer), refused, timed out, end of file or reset."""
+
+    what: str
+    ms: float
+    text: str = ""
+
+
 @dataclass
 class PlaneWorld:
-    """What is up: `addresses[network]` is the first 24 bits of its addresses; services are .2, the plane is .3."""
+    """What is up: `subnets[network]` is the first 24 bits of its addresses; services are .2, the plane is .3."""
 
     driver: DockerDriver
     run: str
@@ -142,41 +160,112 @@ class PlaneWorld:
     def container(self, service: str) -> str:
         return f"{self.run}-{service}"
 
-    def order(self, do: str, limit_s: float = 3.0, **more: object) -> dict[str, object]:
+    def order(self, do: str, limit_s: float = 3.0, **more: object) -> dict[str, Any]:
         """Tell the caller's hand what to do; gives what it saw and how long that took."""
         with socket.create_connection((f"{self.subnets['caller']}.2", HAND_PORT), 5) as connection:
             connection.settimeout(limit_s + 10)
             connection.sendall(json.dumps({"do": do, "limit_s": limit_s, **more}).encode() + b"\n")
-            return json.loads(connection.makefile().readline())
+            answer: dict[str, Any] = json.loads(connection.makefile().readline())
+            return answer
 
-    def place(self, edge: str) -> dict[str, object]:
+    def place(self, edge: str) -> dict[str, Any]:
         """Host and port that callers of this edge use."""
         route = self.plane.route(edge)
         return {"host": route.listen_address, "port": route.listen_port}
 
     def get(
         self, edge: str, path: str = "/", request_id: str | None = None, **more: object
-    ) -> dict[str, object]:
+    ) -> dict[str, Any]:
+        """An HTTP request; with `key` on a connection that is kept under that name."""
         headers = {} if request_id is None else {"x-request-id": request_id}
         return self.order("get", path=path, headers=headers, **self.place(edge), **more)
 
-    def context(
-        self, fault: str, edge: str | None = None, service: str | None = None, parameters: str = "{}"
-    ):
-        """What a fault needs for a window on this target."""
+    def ask(self, edge: str, live: str | None = None, limit_s: float = 0.5) -> Seen:
+        """One question in the edge's protocol, on a new connection or on the live one of that name."""
+        if self.plane.route(edge).protocol == "http":
+            answer = self.get(edge, limit_s=limit_s, **({"key": live} if live else {}))
+            if isinstance(answer["saw"], int):
+                return Seen("answered", answer["ms"], str(answer["saw"]))
+            return Seen(answer["saw"], answer["ms"])
+        key = live or f"new-{secrets.token_hex(4)}"
+        if live is None:
+            opened = self.order("open", limit_s, key=key, **self.place(edge))
+            if opened["saw"] != "connected":
+                return Seen(opened["saw"], opened["ms"])
+        answer = self.order("talk", limit_s, key=key, say=QUESTIONS[self.plane.route(edge).protocol])
+        if live is None:
+            self.order("close", key=key)
+        return _seen(answer)
+
+    def listen(self, edge: str, live: str, limit_s: float = 0.5) -> Seen:
+        """What comes on a live connection without asking."""
+        return _seen(self.order("listen", limit_s, key=live))
+
+    def go_live(self, edge: str, name: str = "live") -> str:
+        """A kept-alive connection that has answered once; gives its name."""
+        if self.plane.route(edge).protocol != "http":
+            assert self.order("open", key=name, **self.place(edge))["saw"] == "connected"
+        assert self.ask(edge, name, 3.0).what == "answered"
+        return name
+
+    def apply(self, fault: str, on: str, **parameters: object) -> Applied:
+        """Apply a fault to an edge, or to a service where the name is no edge's."""
+        target = {"edge": on} if "->" in on else {"service": on}
         window = FaultWindow(
-            name=f"{fault} of {edge or service}",
+            name=f"{fault} of {on}",
             fault=fault,
-            level="packets",
-            edge=edge,
-            service=service,
-            parameters=parameters,
+            level=make_fault(fault).level,
+            parameters=validate_parameters(fault, parameters),
             start_ns=0,
             stop_ns=1,
-            cuts=False,
+            cuts=make_fault(fault).cuts,
+            **target,
         )
-        container = self.container(service) if service else None
-        return FaultContext(self.plane, self.driver, container, window, SEED)
+        container = self.container(on) if "service" in target else None
+        return make_fault(fault).apply(FaultContext(self.plane, self.driver, container, window, SEED))
+
+    def wait_answered(self, edge: str, limit_s: float = 10.0) -> None:
+        """Until a new connection is answered: a service that was killed needs a moment."""
+        deadline = time.monotonic() + limit_s
+        while self.ask(edge).what != "answered":
+            assert time.monotonic() < deadline, f"{edge} did not answer again within {limit_s} s"
+            time.sleep(0.05)
+
+    def harm_left(self) -> list[str]:
+        """Whatever still stands on an edge or a service, read by other means than the faults' own."""
+        rules = self.driver.execute(self.plane.container, ("nft", "list", "table", "ip", "readiness"))
+        left = [line.strip() for line in rules.stdout.decode().splitlines() if _is_rule(line)]
+        toxiproxy = Toxiproxy(self.plane.toxiproxy_url())
+        for route in self.plane.routes:
+            left += [f"{route.edge}: {toxic}" for toxic in toxiproxy.toxics(route.proxy_name)]
+            left += [] if self.plane.requests.is_clear(route) else [f"{route.edge}: request rule"]
+        states = {name: self.driver.status(self.container(name)).state for name in NETWORKS[1:]}
+        return left + [f"{name} is {state}" for name, state in states.items() if state != "running"]
+
+    def repair(self) -> None:
+        """By force, after a test that failed, so that the next one starts from a whole world."""
+        toxiproxy = Toxiproxy(self.plane.toxiproxy_url())
+        for route in self.plane.routes:
+            self.plane.packets.clear_edge(route)
+            self.plane.packets.clear_callee(route.callee_address)
+            self.plane.requests.clear(route)
+            for toxic in toxiproxy.toxics(route.proxy_name):
+                toxiproxy.remove(route.proxy_name, toxic.name)
+        for name in NETWORKS[1:]:
+            self.driver.unpause(self.container(name))
+            self.driver.start_again(self.container(name))
+            _wait_listening(f"{self.subnets[name]}.2")
+
+
+def _seen(answer: dict[str, Any]) -> Seen:
+    bad = ("timed out", "refused", "end of file", "reset")
+    saw = str(answer["saw"])
+    return Seen(saw, answer["ms"]) if saw in bad else Seen("answered", answer["ms"], saw)
+
+
+def _is_rule(line: str) -> bool:
+    """A statement that does something to packets; not a counter, a jump to a fault's place, or a chain's head."""
+    return any(word in line for word in ("drop", "reject", "accept")) and "type filter" not in line
 
 
 def routes(subnets: dict[str, str]) -> tuple[EdgeRoute, ...]:
@@ -208,34 +297,42 @@ def _wait_listening(address: str) -> None:
             return
 
 
+def _create_networks(driver: DockerDriver, run: str, names: tuple[str, ...]) -> dict[str, str]:
+    """Name -> first 24 bits; somewhere that nothing else uses. The first is the plane's access."""
+    for _ in range(20):
+        block = f"10.{200 + secrets.randbelow(50)}"
+        start = secrets.randbelow(240)
+        subnets = {name: f"{block}.{start + number}" for number, name in enumerate(names)}
+        try:
+            for name, subnet in subnets.items():
+                spec = NetworkSpec(
+                    f"{run}-{name}", f"{subnet}.0/26", f"{subnet}.0/29", name != names[0], {LABEL: run}
+                )
+                driver.create_network(spec)
+        except SubnetTakenError:
+            _remove_all(driver, run)
+        else:
+            return subnets
+    raise AssertionError("no free addresses after 20 tries")
+
+
+def _remove_all(driver: DockerDriver, run: str) -> None:
+    for item in sorted(driver.owned(LABEL, run)):
+        kind, name = item.split()
+        driver.remove(name) if kind == "container" else driver.remove_network(name)
+    assert driver.owned(LABEL, run) == ()
+
+
 @contextlib.contextmanager
 def plane_world() -> Iterator[PlaneWorld]:
     """Up, ready, and gone afterwards, however the test ends."""
     ensure_images([plane_image_request()])
     driver = DockerDriver()
     run = f"test-{secrets.token_hex(4)}"
-    block = 200 + secrets.randbelow(50)
-    subnets = {name: f"10.{block}.{100 + number}" for number, name in enumerate(NETWORKS)}
     try:
-        for name, subnet in subnets.items():
-            spec = NetworkSpec(
-                f"{run}-{name}", f"{subnet}.0/26", f"{subnet}.0/29", name != "client", {LABEL: run}
-            )
-            driver.create_network(spec)
+        subnets = _create_networks(driver, run, NETWORKS)
         layout = routes(subnets)
-        driver.start(
-            ContainerSpec(
-                name=f"{run}-plane",
-                image=PLANE_IMAGE,
-                networks=tuple(
-                    Attachment(f"{run}-{name}", f"{subnet}.3") for name, subnet in subnets.items()
-                ),
-                files=dict(plane_files(layout, f"{subnets['client']}.3", SEED)),
-                labels={LABEL: run},
-                publish=(8080, *plane_ports()),
-                capabilities=("NET_ADMIN",),
-            )
-        )
+        driver.start(plane_spec(run, subnets, plane_files(layout, f"{subnets['client']}.3", SEED)))
         for name in NETWORKS[1:]:
             driver.start(
                 ContainerSpec(
@@ -252,6 +349,34 @@ def plane_world() -> Iterator[PlaneWorld]:
             _wait_listening(f"{subnets[name]}.2")
         yield PlaneWorld(driver, run, plane, subnets)
     finally:
-        for item in sorted(driver.owned(LABEL, run)):
-            kind, name = item.split()
-            driver.remove(name) if kind == "container" else driver.remove_network(name)
+        _remove_all(driver, run)
+
+
+def plane_spec(run: str, subnets: Mapping[str, str], files: Mapping[str, bytes]) -> ContainerSpec:
+    return ContainerSpec(
+        name=f"{run}-plane",
+        image=PLANE_IMAGE,
+        networks=tuple(Attachment(f"{run}-{name}", f"{subnet}.3") for name, subnet in subnets.items()),
+        files=dict(files),
+        labels={LABEL: run},
+        publish=(8080, *plane_ports()),
+        capabilities=("NET_ADMIN",),
+    )
+
+
+@contextlib.contextmanager
+def lone_plane(**other_files: bytes) -> Iterator[tuple[DockerDriver, Plane]]:
+    """A plane with one edge; `other_files` replace files of /etc/readiness by name (dots as underscores)."""
+    ensure_images([plane_image_request()])
+    driver = DockerDriver()
+    run = f"test-{secrets.token_hex(4)}"
+    try:
+        subnets = _create_networks(driver, run, ("client",))
+        address = f"{subnets['client']}.3"
+        layout = (EdgeRoute(0, "client->web", "client", "http", address, 8080, address, 9),)
+        files = dict(plane_files(layout, address, SEED))
+        files |= {f"/etc/readiness/{name.replace('_', '.')}": text for name, text in other_files.items()}
+        driver.start(plane_spec(run, subnets, files))
+        yield driver, Plane(driver, f"{run}-plane", layout)
+    finally:
+        _remove_all(driver, run)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from harness.errors import DefinitionError, ExitCode, ReadinessError
+from harness.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,7 @@ class LineProgress:
 
     def _line(self, text: str, bold: bool) -> None:
         stamp = STAMP.format(time.monotonic() - self._started_s)
-        body = text.replace("\n", "\n" + " " * len(stamp))
+        body = visible(text, keep="\n\t").replace("\n", "\n" + " " * len(stamp))
         with self._lock:
             write(self._stream, f"{stamp}\x1b[1m{body}\x1b[0m\n" if bold else f"{stamp}{body}\n")
 
@@ -95,8 +96,8 @@ class Terminal:
         """Say what went wrong, on stderr and, where no answer has gone out yet, in the JSON document."""
         text, code = explained(error)
         if os.environ.get(DEBUG) == "1":
-            write(sys.stderr, "".join(traceback.format_exception(error)))
-        write(sys.stderr, text + "\n")
+            write(sys.stderr, visible("".join(traceback.format_exception(error)), keep="\n\t"))
+        write(sys.stderr, visible(text, keep="\n\t") + "\n")
         if self.as_json and not self._answered:
             write(sys.stdout, _json({"error": text, "problems": _problems(error), "exit_code": int(code)}))
         return code
@@ -176,4 +177,4 @@ def _problems(error: BaseException) -> list[dict[str, Any]]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return visible_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"

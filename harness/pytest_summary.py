@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.visible import visible
+
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
@@ -78,8 +80,8 @@ def _failure(result: RunResult) -> str:
     verdict = result.verdict
     return "\n".join(
         [
-            f"{verdict.verdict.value}: {verdict.sentence}",
-            *(f"  - {reason}" for reason in verdict.reasons if reason != verdict.sentence),
+            f"{verdict.verdict.value}: {visible(verdict.sentence)}",
+            *(f"  - {visible(reason)}" for reason in verdict.reasons if reason != verdict.sentence),
             f"  report: {result.report / 'report.html'}",
             f"  seed {result.seed}; repeat it with: {result.repeat_command}",
         ]
@@ -119,7 +121,7 @@ def _candidate_last(item: tuple[str, str]) -> tuple[bool, str]:
 
 
 def _tail(text: str, report: Path) -> str:
-    lines = text.splitlines()
+    lines = [visible(line, keep="\t") for line in text.splitlines()]
     if len(lines) <= LOG_LINES:
         return "\n".join(lines)
     return "\n".join(
@@ -138,14 +140,14 @@ def print_summary(reports: Iterable[pytest.TestReport], reporter: TerminalReport
 
 def _print_run(run: RunLines, reporter: TerminalReporter, quiet: bool) -> None:
     reporter.write(run.verdict, bold=True, **{COLOURS[run.verdict]: True})
-    reporter.line(f" {run.change} in {run.scenario}: {run.sentence}")
+    reporter.line(visible(f" {run.change} in {run.scenario}: {run.sentence}"))
     passed = 0
     for finding in run.findings:
         if quiet and finding.outcome == "pass":
             passed += 1
             continue
         reporter.write(f"  {WORDS[finding.outcome]:8}", **{COLOURS[finding.outcome]: True})
-        reporter.line(f"{finding.id}: {finding.sentence}")
+        reporter.line(visible(f"{finding.id}: {finding.sentence}"))
     if passed:
         reporter.line(f"  {passed} findings passed")
     reporter.line(f"  report: {Path(run.report) / 'report.html'}")

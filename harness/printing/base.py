@@ -1,4 +1,7 @@
-"""Lines, headed sections and plain values: what all answers are made of. Text is never read as markup."""
+"""Lines, headed sections and plain values: what all answers are made of.
+
+Text is never read as markup, and never obeyed by the terminal: see `harness.visible`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.visible import visible
+
 Cell = str | Text
 
 
 def line(console: Console, *parts: str | tuple[str, str]) -> None:
     """One line that is never broken, so that paths and commands can be copied whole."""
-    console.print(Text.assemble(*parts), soft_wrap=True)
+    shown = (visible(part) if isinstance(part, str) else (visible(part[0]), part[1]) for part in parts)
+    console.print(Text.assemble(*shown), soft_wrap=True)
 
 
 def section(console: Console, title: str, rows: Iterable[Sequence[Cell]]) -> None:
@@ -29,7 +35,7 @@ def section(console: Console, title: str, rows: Iterable[Sequence[Cell]]) -> Non
     for _ in listed[0]:
         table.add_column(overflow="fold")  # the widest gives way first, and nothing is cut off
     for row in listed:
-        table.add_row("", *row)
+        table.add_row("", *(visible(cell) if isinstance(cell, str) else cell for cell in row))
     console.print(table)
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harness.printing.base import line, section, values
 from harness.report import numbers
+from harness.visible import visible
 
 if TYPE_CHECKING:
     from harness.faults import Fault
@@ -80,7 +81,7 @@ def print_outlines(outlines: Sequence[Outline], console: Console) -> None:
             f" on environment {outline.environment}: {numbers.count(len(outline.units), 'unit')}, "
             f"{numbers.seconds(load_ns)} of load an arm, arms {outline.mode}, seed {outline.seed}",
         )
-        console.print(Text(outline.mode_reason, "dim"))
+        console.print(Text(visible(outline.mode_reason), "dim"))
         for number, unit in enumerate(outline.units, start=1):
             section(console, f"{number}. {unit.name}", ((text,) for text in _unit(outline, unit)))
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from harness.printing.base import line, section, values
 from harness.report import numbers
+from harness.visible import visible
 
 if TYPE_CHECKING:
     from harness.doctor import DoctorReport, SweepReport
@@ -59,7 +60,7 @@ def print_doctor(found: Examination, console: Console) -> None:
             line(console, "  remove it with: readiness doctor --sweep")
         section(console, "Runs alive", _live(report.live))
     for problem in report.problems:
-        console.print(Text.assemble(("problem: ", "bold red"), problem))
+        console.print(Text.assemble(("problem: ", "bold red"), visible(problem, keep="\n")))
     if report.healthy:
         line(console, ("healthy: a run can start", "bold green"))
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from harness.printing.base import facts, line, section, values
+from harness.visible import visible
 
 if TYPE_CHECKING:
     from harness.run import RunResult
@@ -47,7 +48,7 @@ def print_verdicts(verdicts: Verdicts, console: Console) -> None:
             (VERDICT_TEXT[verdict.verdict], STYLE[verdict.verdict]),
             f"  {plan.change}, scenario {plan.scenario}",
         )
-        console.print(Text(verdict.sentence))
+        console.print(Text(visible(verdict.sentence)))
         reasons = [reason for reason in verdict.reasons if reason != verdict.sentence]
         for reason in reasons[:REASONS_SHOWN]:
             section(console, "", [("•", reason)])

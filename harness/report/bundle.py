@@ -140,12 +140,19 @@ def rendered_files(bundle: Bundle) -> dict[str, bytes]:
 
 def read_bundle(directory: Path) -> Bundle:
     """A report as it lies there, unverified. Raises DefinitionError when it cannot be read."""
+    check_folder(directory)
     try:
         return parse_bundle(lambda path: read_file(directory, path))
     except BrokenFile as error:
         raise DefinitionError.at(
             directory / error.file, error.what, "name the folder of a report that `readiness run` wrote"
         ) from None
+
+
+def check_folder(directory: Path) -> None:
+    """Raises DefinitionError when no folder is there."""
+    if not directory.is_dir():
+        raise DefinitionError.at(directory, "there is no such folder", "name the folder of a report")
 
 
 def parse_bundle(read: Reader) -> Bundle:

@@ -96,8 +96,9 @@ def _results(
 ) -> Iterator[VerifyProblem]:
     again = result_files(findings, verdict)
     if again[FINDINGS] != read(FINDINGS):
+        versions = _versions(bundle.manifest)
         for what in _differences(bundle.findings, findings):
-            yield VerifyProblem(FINDINGS, what + _versions(bundle.manifest))
+            yield VerifyProblem(FINDINGS, what + versions)
     if again[VERDICT] != read(VERDICT):
         said, follows = (f"{v.verdict.value}, {v.sentence!r}" for v in (bundle.verdict, verdict))
         yield VerifyProblem(VERDICT, f"says {said}; computed again it is {follows}")

@@ -1,6 +1,7 @@
 """A report on the terminal, and as a plain dict for `--json`.
 
-Takes a Bundle (or a Verification), prints with rich or gives JSON values. Nothing is verified here, and it says so.
+Takes a Bundle (or a Verification), prints with rich or gives JSON values. Nothing is verified here, and it says so. Every
+text of the report passes through `visible`: a report is somebody else's, and a terminal obeys what is in it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from harness.model.findings import Finding, Outcome, VerdictWord
 from harness.report import canonical, numbers, summary
 from harness.report.layout import Bundle
 from harness.report.verification import Trust, Verification
+from harness.visible import visible
 
 STYLE = {
     VerdictWord.READY: "bold green",
@@ -32,16 +34,16 @@ def print_report(bundle: Bundle, console: Console) -> None:
     """Verdict, reasons, findings."""
     verdict, run = bundle.verdict, bundle.manifest.run
     head = Text(summary.VERDICT_TEXT[verdict.verdict], style=STYLE[verdict.verdict])
-    head.append(f"  {verdict.sentence}", style="default not bold")
-    console.print(Panel(head, title=Text(bundle.case.change.title), title_align="left"))
+    head.append(f"  {visible(verdict.sentence)}", style="default not bold")
+    console.print(Panel(head, title=Text(visible(bundle.case.change.title)), title_align="left"))
     for reason in verdict.reasons:
         if reason != verdict.sentence:
-            console.print(Padding(Text(f"• {reason}"), (0, 1)))
+            console.print(Padding(Text(f"• {visible(reason)}"), (0, 1)))
     console.print()
     console.print(_findings_table(bundle))
     console.print(
         Text(
-            f"{summary.head_counts(bundle)}. Run {run.run_id}, seed {run.seed}, evaluated "
+            f"{summary.head_counts(bundle)}. Run {visible(run.run_id)}, seed {run.seed}, evaluated "
             f"{summary.moment(run.evaluated_at)}, key {bundle.manifest.signer.keyid[:16]}…"
             + (" (self-signed)" if bundle.manifest.signer.self_signed else ""),
             style="dim",
@@ -65,9 +67,9 @@ def _row(finding: Finding) -> tuple[Text, ...]:
     unit = finding.unit_of_measure
     return (
         Text(OUTCOME_WORD[finding.outcome], style=OUTCOME_STYLE[finding.outcome]),
-        Text(finding.sentence),
-        Text(numbers.measure(finding.value, unit)),
-        Text(numbers.limit(finding)),
+        Text(visible(finding.sentence)),
+        Text(visible(numbers.measure(finding.value, unit))),
+        Text(visible(numbers.limit(finding))),
         Text(f"{finding.sample_size:,}"),
     )
 
@@ -108,7 +110,9 @@ def print_verification(verification: Verification, console: Console) -> None:
     """One line when all is well, else one line a problem."""
     for problem in verification.problems:
         console.print(
-            Text(f"{problem.file}: ", style="bold red").append(problem.what, style="default not bold")
+            Text(f"{visible(problem.file)}: ", style="bold red").append(
+                visible(problem.what), style="default not bold"
+            )
         )
     if not verification.ok or verification.verdict is None:
         console.print(Text("NOT VERIFIED", style="bold red"))
@@ -116,7 +120,9 @@ def print_verification(verification: Verification, console: Console) -> None:
     word = summary.VERDICT_TEXT[verification.verdict.verdict]
     console.print(
         Text("verified ", style="bold green").append(
-            f"{verification.change}, {verification.scenario}: {word}. {verification.verdict.sentence}",
+            visible(
+                f"{verification.change}, {verification.scenario}: {word}. {verification.verdict.sentence}"
+            ),
             style="default not bold",
         )
     )

@@ -13,9 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from securesystemslib.dsse import Envelope as LibraryEnvelope
-from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
-
 from harness.model.case import Case
 from harness.model.findings import Finding, Outcome, Verdict, VerdictWord
 from harness.model.plan import Arm
@@ -110,6 +107,11 @@ def _image_subjects(case: Case) -> list[dict[str, Any]]:
 
 def signature_files(payload: bytes, key: SigningKey) -> dict[str, bytes]:
     """The three signature files for one statement; ed25519 signs the same bytes the same way every time."""
+    from securesystemslib.dsse import (
+        Envelope as LibraryEnvelope,  # whoever only verifies does not wait for it
+    )
+    from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
+
     library_key = SSlibKey.from_crypto(key.private.public_key(), keyid=key.public.keyid)
     envelope = LibraryEnvelope(payload, PAYLOAD_TYPE, {})
     signature = envelope.sign(CryptoSigner(key.private, library_key))

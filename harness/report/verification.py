@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import __version__
-from harness.errors import DefinitionError
 from harness.model.findings import Verdict
-from harness.report.bundle import parse_bundle, read_file
+from harness.report.bundle import check_folder, parse_bundle, read_file
 from harness.report.canonical import BrokenFile
 from harness.report.keys import PublicKey, load_public_key, own_public_key
 from harness.report.layout import (
@@ -97,8 +96,7 @@ def verify(
     not accepted, because whoever altered it could have signed it again, unless `trust_key_inside` says that unaltered
     is all that is asked. Raises DefinitionError when `directory` is no folder or `public_key` cannot be used.
     """
-    if not directory.is_dir():
-        raise DefinitionError.at(directory, "there is no such folder", "name the folder of a report")
+    check_folder(directory)
     given = load_public_key(public_key) if public_key is not None else None
     work = _Work(directory)
     present = _walk(work)

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: run a command, show an answer, compare with golden files."""
+"""What the tests of the command line share: run a command, show an answer."""
 
 from __future__ import annotations
 
@@ -17,17 +17,7 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.console import console
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "cli"
 ROOT = Path(__file__).parents[2]
-
-
-def golden(name: str, text: str) -> None:
-    """Compare with a golden file; `READINESS_GOLDEN=write` writes it."""
-    path = GOLDEN / f"{name}.txt"
-    if os.environ.get("READINESS_GOLDEN") == "write":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)

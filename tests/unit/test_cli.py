@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import __version__
+from tests.golden_files import golden
 from tests.unit import test_report_sample as samples
-from tests.unit.cli_tools import Done, golden, in_a_process, readiness
+from tests.unit.cli_tools import Done, in_a_process, readiness
 from tests.unit.test_report_fixtures import judged_by_sample, put, signer, write_key, write_report
 
 COMMANDS = (
@@ -43,7 +44,7 @@ class TestHelp:
     def test_it_is_the_golden_text(self, command: str) -> None:
         done = readiness(*command.split(), "--help")
         assert done.code == 0
-        golden(f"help-{command.replace(' ', '-') or 'readiness'}", done.out)
+        golden(f"cli/help-{command.replace(' ', '-') or 'readiness'}.txt", done.out)
 
     @pytest.mark.parametrize("command", LEAVES)
     def test_every_command_says_its_exit_codes_gives_an_example_and_takes_json(self, command: str) -> None:
@@ -240,7 +241,7 @@ class TestFaults:
     def test_list_is_the_golden_text(self) -> None:
         done = readiness("faults", "list")
         assert done.code == 0
-        golden("faults-list", done.out)
+        golden("cli/faults-list.txt", done.out)
 
     def test_list_as_json_has_the_parameters(self) -> None:
         faults = {item["name"]: item for item in readiness("faults", "list", "--json").json}
@@ -259,12 +260,12 @@ class TestFaults:
     def test_the_plan_of_a_scenario_is_the_golden_text(self, shop: Path, one_cpu: None) -> None:
         done = readiness("faults", "plan", shop / "shop.scenario.yaml")
         assert (done.code, done.err) == (0, "")
-        golden("faults-plan-scenario", done.out)
+        golden("cli/faults-plan-scenario.txt", done.out)
 
     def test_the_plan_of_a_change_knows_its_requests(self, shop: Path, one_cpu: None) -> None:
         done = readiness("faults", "plan", shop / "shop.change.yaml", "--seed", "1")
         assert done.code == 0
-        golden("faults-plan-change", done.out)
+        golden("cli/faults-plan-change.txt", done.out)
 
     def test_json_has_units_windows_and_turns(self, shop: Path) -> None:
         (plan,) = readiness("faults", "plan", shop / "shop.change.yaml", "--json").json

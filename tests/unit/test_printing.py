@@ -18,8 +18,9 @@ from harness.printing import machine, runs
 from harness.run import RunResult
 from harness.standing import StandingEnvironment
 from harness.sweep import LeftOver, LiveRun, Stubborn, SweepReport
+from tests.golden_files import golden
 from tests.unit import test_report_sample as samples
-from tests.unit.cli_tools import golden, shown
+from tests.unit.cli_tools import shown
 
 
 def result(tmp_path: Path, **how: Any) -> RunResult:
@@ -41,7 +42,7 @@ class TestRun:
         found = tuple(result(folder, **how) for how in ({}, {"failing": True, "slow": 9.0}, {"empty": True}))
         text = shown(runs.print_verdicts, runs.Verdicts(found, None))
         text += shown(runs.print_verdicts, runs.Verdicts(found[:1], Path("team key.pem")))
-        golden("run", text)
+        golden("cli/run.txt", text)
 
     def test_paths_and_commands_are_never_broken_and_text_is_never_markup(self, tmp_path: Path) -> None:
         found = result(tmp_path, failing=True)
@@ -104,7 +105,7 @@ class TestDoctor:
         )
 
     def test_a_machine_with_problems_is_the_golden_text(self, found: machine.Examination) -> None:
-        golden("doctor", shown(machine.print_doctor, found))
+        golden("cli/doctor.txt", shown(machine.print_doctor, found))
 
     def test_a_machine_without_an_engine_is_the_golden_text(self, found: machine.Examination) -> None:
         bare = replace(
@@ -116,7 +117,7 @@ class TestDoctor:
             live=(),
             problems=("no Docker engine answers; install one",),
         )
-        golden("doctor-no-engine", shown(machine.print_doctor, replace(found, report=bare)))
+        golden("cli/doctor-no-engine.txt", shown(machine.print_doctor, replace(found, report=bare)))
 
     def test_a_healthy_machine_says_so(self, found: machine.Examination) -> None:
         healthy = replace(found.report, problems=(), left_over=(), live=())
@@ -146,7 +147,7 @@ class TestDoctor:
                 SweepReport((gone,), (stubborn,), ()),
             )
         ]
-        golden("sweep", "\n".join(texts))
+        golden("cli/sweep.txt", "\n".join(texts))
         assert machine.sweep_values(SweepReport((gone,), (stubborn,), ()))["clean"] is False
 
 

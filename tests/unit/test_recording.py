@@ -6,7 +6,6 @@ import datetime as dt
 import decimal
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,8 +16,7 @@ from hypothesis import strategies as st
 from harness.errors import DefinitionError
 from harness.model.recording import Exchange, Recording, request_id
 from harness.replay.recording import load_recording, recording_files, write_exchanges
-
-GOLDEN = Path(__file__).parent.parent / "golden"
+from tests.golden_files import golden
 
 DEFINITION = """\
 recording: loans
@@ -265,22 +263,13 @@ def message(error: DefinitionError, folder: Path) -> str:
     return str(error).replace(str(folder), "FOLDER") + "\n"
 
 
-def check_golden(name: str, text: str) -> None:
-    """Compare with the golden file; READINESS_UPDATE_GOLDEN=1 writes it instead."""
-    path = GOLDEN / name
-    if os.environ.get("READINESS_UPDATE_GOLDEN") == "1":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    assert text == path.read_text()
-
-
 def test_what_is_wrong_with_a_plain_recording(tmp_path: Path) -> None:
     said = []
     for name, (lines, end) in WRONG_PLAIN.items():
         with pytest.raises(DefinitionError) as error:
             load_recording(plain(tmp_path, *lines, end=end))
         said.append(f"# {name}\n{message(error.value, tmp_path)}")
-    check_golden("recording_plain.txt", "\n".join(said))
+    golden("recording_plain.txt", "\n".join(said))
 
 
 WRONG_HEADERS = {
@@ -309,7 +298,7 @@ def test_what_is_wrong_with_a_plain_recordings_head(tmp_path: Path) -> None:
         with pytest.raises(DefinitionError) as error:
             load_recording(missing)
         said.append(f"# {missing.name}\n{message(error.value, tmp_path)}")
-    check_golden("recording_plain_head.txt", "\n".join(said))
+    golden("recording_plain_head.txt", "\n".join(said))
 
 
 WRONG_DEFINITIONS = {
@@ -337,7 +326,7 @@ def test_what_is_wrong_with_a_married_recording(tmp_path: Path) -> None:
         with pytest.raises(DefinitionError) as error:
             load_recording(written(tmp_path, definition), tables)
         said.append(f"# {name}\n{message(error.value, tmp_path)}")
-    check_golden("recording_married.txt", "\n".join(said))
+    golden("recording_married.txt", "\n".join(said))
 
 
 @pytest.mark.parametrize(
@@ -385,4 +374,4 @@ def test_what_is_wrong_with_arrival_times(tmp_path: Path) -> None:
     with pytest.raises(DefinitionError) as error:
         load_recording(written(tmp_path), None)
     said.append(f"# no dataset\n{message(error.value, tmp_path)}")
-    check_golden("recording_arrivals.txt", "\n".join(said))
+    golden("recording_arrivals.txt", "\n".join(said))

@@ -232,6 +232,12 @@ class TestReadingABrokenReport:
         with pytest.raises(DefinitionError, match=r"manifest\.json: error: is missing"):
             read_bundle(tmp_path)
 
+    def test_a_folder_that_is_not_there_is_said_to_be_missing(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        for name in ("nowhere", "file"):
+            with pytest.raises(DefinitionError, match=rf"{name}: error: there is no such folder"):
+                read_bundle(tmp_path / name)
+
     def test_a_broken_file_is_named(self, tmp_path: Path, sample: samples.Sample) -> None:
         report = write_report(tmp_path / "one", sample, signer())
         (report / "verdict.json").write_text("{")

@@ -21,7 +21,6 @@ from harness.report.layout import MANIFEST, SIGNATURE_FILES, FileDigest, Manifes
 from harness.report.signing import signature_files, statement
 from tests.unit import test_report_sample as samples
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "report"
 DEFINITIONS = {
     "environments/lending/environment.yaml": b"environment: lending\n",
     "../policy.yaml": b"policy: default\n",
@@ -132,14 +131,3 @@ def judged_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(harness.checks, "judge", samples.judge, raising=False)
     monkeypatch.setattr(harness.checks, "decide", samples.decide, raising=False)
-
-
-def golden(name: str, text: str) -> None:
-    """Compare with a golden file; `READINESS_GOLDEN=write` writes it."""
-    import os
-
-    path = GOLDEN / name
-    if os.environ.get("READINESS_GOLDEN") == "write":
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")

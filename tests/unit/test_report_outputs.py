@@ -26,10 +26,10 @@ from harness.report import (
     verify,
 )
 from harness.report.junit import render_junit
+from tests.golden_files import golden
 from tests.unit import test_report_sample as samples
 from tests.unit.test_report_fixtures import (
     files_of,
-    golden,
     judged_by_sample,
     signer,
     write_key,
@@ -54,7 +54,7 @@ class TestJunit:
     """Element order and attributes are those of the Ant schema (JUnit.xsd), which leaves nothing out."""
 
     def test_it_is_the_golden_file(self) -> None:
-        golden("junit.xml", files_of(samples.sample(failing=True), signer())["junit.xml"].decode())
+        golden("report/junit.xml", files_of(samples.sample(failing=True), signer())["junit.xml"].decode())
 
     @pytest.mark.parametrize("how", [{}, {"failing": True}, {"empty": True}])
     def test_counts_and_shape_fit_strict_readers(self, how: dict[str, bool]) -> None:
@@ -112,7 +112,7 @@ def shown(thing: object, width: int = 110) -> str:
 
 class TestShow:
     def test_it_is_the_golden_text(self, bundle: Bundle) -> None:
-        golden("show.txt", shown(bundle).replace(bundle.manifest.signer.keyid[:16], "KEY"))
+        golden("report/show.txt", shown(bundle).replace(bundle.manifest.signer.keyid[:16], "KEY"))
 
     def test_markup_in_a_sentence_is_text(self, bundle: Bundle) -> None:
         finding = bundle.findings[0].model_copy(
@@ -145,7 +145,7 @@ class TestShownVerification:
         (report / "logs" / "candidate" / "gateway.log").unlink()
         (report / "notes.txt").write_text("hello")
         text += "\n# altered\n" + shown(verify(report, key))
-        golden("verify.txt", text.replace(signer().public.keyid[:16], "KEY"))
+        golden("report/verify.txt", text.replace(signer().public.keyid[:16], "KEY"))
         fields = json.loads(json.dumps(verification_as_dict(verify(report, key))))
         assert fields["ok"] is False
         assert {"file": "notes.txt", "what": "is not in the manifest: added after signing"} in fields[

@@ -25,8 +25,9 @@ from harness.report import load_or_make_key
 from harness.report.keys import load_public_key, own_public_key
 from harness.report.layout import DSSE, MANIFEST, PUBLIC_KEY, SIGSTORE, FileDigest
 from harness.report.signing import EXTENSION, PAYLOAD_TYPE, SignedEnvelope, pae
+from tests.golden_files import golden
 from tests.unit import test_report_sample as samples
-from tests.unit.test_report_fixtures import files_of, golden, private_key, put, signer, write_key
+from tests.unit.test_report_fixtures import files_of, private_key, put, signer, write_key
 
 PEM = serialization.Encoding.PEM
 PKCS8 = serialization.PrivateFormat.PKCS8
@@ -156,7 +157,7 @@ class TestCommandsOnThePage:
 class TestStatement:
     def test_it_is_an_in_toto_test_result_about_the_manifest(self, content: dict[str, bytes]) -> None:
         text = SignedEnvelope.read(content[DSSE]).payload.decode()
-        golden("statement.json", re.sub("[0-9a-f]{64}", "SHA-256", text))
+        golden("report/statement.json", re.sub("[0-9a-f]{64}", "SHA-256", text))
         statement = payload_of(content)
         assert statement["_type"] == "https://in-toto.io/Statement/v1"
         assert statement["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
@@ -297,7 +298,7 @@ def test_every_key_that_cannot_be_used_gets_one_message(tmp_path: Path) -> None:
             with pytest.raises(DefinitionError) as caught:
                 load_public_key(path)
             lines.append(f"# verify with {name}\n{caught.value}\n")
-    golden("keys.txt", "\n".join(lines).replace(str(tmp_path), "FOLDER"))
+    golden("report/keys.txt", "\n".join(lines).replace(str(tmp_path), "FOLDER"))
 
 
 def test_a_key_without_permission_gets_a_message(tmp_path: Path) -> None:

@@ -108,19 +108,25 @@ def build(definition_path: Path, definition: Dataset, progress: Progress) -> Dat
     return built
 
 
-def find(definition_path: Path, definition: Dataset) -> DatasetBundle:
-    """The cached bundle, never built here. Raises DefinitionError when there is none or it is damaged."""
+def find(definition_path: Path, definition: Dataset) -> Path:
+    """Folder of the cached bundle, intact or not; nothing is built. Raises DefinitionError when there is none."""
     _raise_misfits(definition_path, definition)
     try:
         path = _cache_path(definition, _locate(definition_path, definition))
-    except SourceMissingError:
+    except SourceMissingError as error:
         found = _built_elsewhere(definition)
-        path = found.path if found is not None else Path()
-    if not path.name or not path.exists():
-        raise DefinitionError.at(
-            definition_path, "this dataset has not been built", f"readiness data build {definition_path}"
-        )
-    return bundles.load(path)
+        if found is None:
+            what = (
+                "no intact bundle of this definition is in the cache, and its source is not here to build one"
+            )
+            raise DefinitionError(
+                [Problem(Location(str(definition_path)), what, error.problems[0].fix)]
+            ) from error
+        path = found.path
+    if not path.exists():
+        what = "this dataset has not been built since its definition or its source last changed"
+        raise DefinitionError.at(definition_path, what, f"readiness data build {definition_path}")
+    return path
 
 
 def _raise_misfits(definition_path: Path, definition: Dataset) -> None:

@@ -56,11 +56,19 @@ class DatasetBundle:
         return self._parquet(f"tables/{name}.parquet")
 
     def labels(self) -> Labels:
-        """The truth, apart from the tables."""
-        return Labels(self._parquet("labels.parquet"))
+        """The truth, apart from the tables. Raises DefinitionError like `table`."""
+        try:
+            return Labels(self._parquet("labels.parquet"))
+        except (KeyError, ValueError) as error:
+            what = f"has other columns than {', '.join(Labels.schema.names)}"
+            raise DefinitionError.at(self.path / "labels.parquet", what, _REBUILD) from error
 
     def _parquet(self, file: str) -> pa.Table:
-        return pq.read_table(io.BytesIO(_read_checked(self.path, file, self.files[file])))
+        content = _read_checked(self.path, file, self.files[file])
+        try:
+            return pq.read_table(io.BytesIO(content))
+        except pa.ArrowException as error:
+            raise DefinitionError.at(self.path / file, "does not read as Parquet", _REBUILD) from error
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def load(path: Path) -> DatasetBundle:
         )
     contents = {file: _read_checked(path, file, digest) for file, digest in files.items()}
     try:
-        return DatasetBundle(
+        bundle = DatasetBundle(
             path=path,
             digest=_digest(manifest),
             name=name,
@@ -106,6 +114,10 @@ def load(path: Path) -> DatasetBundle:
         )
     except (KeyError, ValidationError) as error:
         raise DefinitionError.at(path, "the bundle's evidence does not read", _REBUILD) from error
+    wanted = [*(f"tables/{table}.parquet" for table in bundle.tables()), "labels.parquet"]
+    if absent := [file for file in wanted if file not in files]:
+        raise DefinitionError.at(path, f"the manifest does not list {', '.join(absent)}", _REBUILD)
+    return bundle
 
 
 def write(contents: Contents, target: Path) -> DatasetBundle:
@@ -115,8 +127,8 @@ def write(contents: Contents, target: Path) -> DatasetBundle:
         _remove_unfinished(target.parent)
         with _unfinished(target.parent) as folder:
             digest = _write_files(contents, folder)
-            if _manifest_digest(target) != digest:
-                _put_in_place(folder, target)
+            if not _placed(folder, target) and _manifest_digest(target) != digest:
+                _replace(folder, target)
     except OSError as error:
         raise EngineError(
             f"writing the dataset bundle {target}: {error.strerror or error}",
@@ -146,8 +158,19 @@ def _write_files(contents: Contents, folder: Path) -> str:
     return _digest(content)
 
 
-def _put_in_place(folder: Path, target: Path) -> None:
-    """Rename. Another build of the same bundle may have been faster; an older bundle comes back when this fails."""
+def _placed(folder: Path, target: Path) -> bool:
+    """Rename the folder where nothing stands yet; another build of the same bundle may be faster at any moment."""
+    try:
+        folder.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
+        return False
+    return True
+
+
+def _replace(folder: Path, target: Path) -> None:
+    """Rename over an older or damaged bundle, which comes back when this fails."""
     old = folder.with_name(f"{folder.name}-old")
     with contextlib.suppress(FileNotFoundError):
         target.rename(old)

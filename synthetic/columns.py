@@ -90,6 +90,34 @@ def typed_column(variable: Variable, values: Floats, levels: tuple[str, ...] | N
     return pa.DictionaryArray.from_arrays(pa.array(whole, mask=missing), pa.array(levels)).dictionary_decode()
 
 
+def column_type(dataset: Dataset, item: Column) -> pa.DataType | None:
+    """The type that a column has in its table; None where Faker decides."""
+    by_name = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "category": pa.string()}
+    match item:
+        case FromColumn(variable=variable):
+            return by_name[dataset.all_variables()[variable].type]
+        case FormulaColumn(type=name):
+            return by_name[name]
+        case KeyColumn():
+            return pa.array([item.value(1)]).type
+        case ReferenceColumn(reference=table):
+            return column_type(dataset, dataset.tables[table].columns[key_column(dataset, table)])
+        case ChoiceColumn():
+            return pa.string()
+        case BetweenColumn(type=name):
+            return pa.date32() if name == "date" else TIMESTAMP
+        case ConstantColumn(constant=value):
+            return pa.array([value]).type
+    return None
+
+
+def key_column(dataset: Dataset, table: str) -> str:
+    """The one `key:` column of a table that others refer to."""
+    columns = dataset.tables[table].columns
+    (key,) = (name for name, item in columns.items() if isinstance(item, KeyColumn))
+    return key
+
+
 class _TableFill:
     """Makes the columns of one table, one after the other."""
 
@@ -140,9 +168,7 @@ class _TableFill:
                 return _invented(self._path, f"{self._name}.{column}", item, make, self._rows)
 
     def _keys_of(self, table: str) -> pa.ChunkedArray:
-        columns = self._drawn.dataset.tables[table].columns
-        (key,) = (name for name, item in columns.items() if isinstance(item, KeyColumn))
-        return self._tables[table].column(key).combine_chunks()
+        return self._tables[table].column(key_column(self._drawn.dataset, table)).combine_chunks()
 
     def _formula(self, item: FormulaColumn) -> pa.Array:
         with np.errstate(all="ignore"):

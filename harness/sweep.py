@@ -18,16 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.environment.image_engine import connect
-from harness.environment.journal import process_start_ticks
+from harness.environment.journal import OWNER_LABEL, process_start_ticks
 from harness.state import state_directory
 
 if TYPE_CHECKING:
     import docker
 
 LABEL_RUN = "readiness.run"
-OWNER_LABEL = "readiness.owner"
-"""`PID:START_TICKS` of the process that made a container: tells a live run whose journal is kept elsewhere."""
-
 RUN_PROCESS = "run"
 ENGINE_LIMIT_S = 60
 STOP_LIMIT_S = 30
@@ -218,13 +215,13 @@ def _processes(journals: dict[str, tuple[_JournalProcess, ...]], force: bool) ->
 def _labelled(
     client: docker.APIClient, only: Collection[str] | None
 ) -> tuple[list[LeftOver], dict[str, int]]:
-    """Everything in the engine that carries `readiness.run`, and the living owners that containers name."""
+    """Everything in the engine that carries `readiness.run`, and the living owners that it names."""
     filters = {"label": LABEL_RUN}
     containers = client.containers(all=True, filters=filters)
     networks = client.networks(filters=filters)
     volumes = client.volumes(filters=filters).get("Volumes") or ()
     owners: dict[str, int] = {}
-    for item in containers:
+    for item in (*containers, *networks):
         pid, _, ticks = item["Labels"].get(OWNER_LABEL, "").partition(":")
         if pid.isdigit() and ticks.isdigit() and _alive(int(pid), int(ticks)):
             owners[item["Labels"][LABEL_RUN]] = int(pid)

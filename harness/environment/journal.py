@@ -17,6 +17,9 @@ from typing import IO, Literal
 from harness.errors import EngineError
 from harness.state import state_directory
 
+OWNER_LABEL = "readiness.owner"
+"""`PID:START_TICKS` of the process that made a container or network."""
+
 Kind = Literal["process", "container", "network", "fault"]
 
 
@@ -27,6 +30,11 @@ def process_start_ticks(pid: int) -> int | None:
     except OSError:
         return None
     return int(stat.rpartition(")")[2].split()[19])
+
+
+def owner_label() -> dict[str, str]:
+    """Label of what this process makes in the engine: it tells a live run from one that is gone, wherever its journal is."""
+    return {OWNER_LABEL: f"{os.getpid()}:{process_start_ticks(os.getpid())}"}
 
 
 class Journal:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.driver.base import Attachment, ContainerSpec, Driver, DriverError, NetworkSpec, SubnetTakenError
 from harness.environment.addresses import ArmLayout, ServiceNetwork, lay_out, pick_block
-from harness.environment.journal import Journal
+from harness.environment.journal import Journal, owner_label
 from harness.environment.seeding import Tables, seed_service
 from harness.environment.services import ArmService
 from harness.errors import EngineError
@@ -140,7 +140,7 @@ class ArmStack:
         return f"rdy-{self.run_id}-{self.arm}-{service}"
 
     def _labels(self, service: str) -> dict[str, str]:
-        return {LABEL_RUN: self.run_id, LABEL_ARM: self.arm, LABEL_SERVICE: service}
+        return {LABEL_RUN: self.run_id, LABEL_ARM: self.arm, LABEL_SERVICE: service, **owner_label()}
 
     def _create_networks(self) -> None:
         """In a block that nothing else uses; another run may take it first, then the next one is tried."""

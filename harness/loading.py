@@ -8,6 +8,7 @@ of the value to its place in the file. Problems between files (an edge to nowher
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -56,36 +57,28 @@ def load_environment(path: Path) -> Loaded[Environment]:
     """An environment that holds together: see `harness.crosscheck.environment_problems`."""
     from harness.crosscheck import environment_problems
 
-    loaded = load_definition(path, Environment)
-    _raise_if_any(environment_problems(loaded))
-    return loaded
+    return _holding_together(load_definition(path, Environment), environment_problems)
 
 
 def load_scenario(path: Path) -> Loaded[Scenario]:
     """A scenario whose files exist: see `harness.crosscheck.scenario_problems`."""
     from harness.crosscheck import scenario_problems
 
-    loaded = load_definition(path, Scenario)
-    _raise_if_any(scenario_problems(loaded))
-    return loaded
+    return _holding_together(load_definition(path, Scenario), scenario_problems)
 
 
 def load_change(path: Path) -> Loaded[Change]:
     """A change that changes something: see `harness.crosscheck.change_problems`."""
     from harness.crosscheck import change_problems
 
-    loaded = load_definition(path, Change)
-    _raise_if_any(change_problems(loaded))
-    return loaded
+    return _holding_together(load_definition(path, Change), change_problems)
 
 
 def load_dataset(path: Path) -> Loaded[Dataset]:
     """A dataset definition whose parts fit each other: see `harness.crosscheck.dataset_problems`."""
     from harness.crosscheck import dataset_problems
 
-    loaded = load_definition(path, Dataset)
-    _raise_if_any(dataset_problems(loaded))
-    return loaded
+    return _holding_together(load_definition(path, Dataset), dataset_problems)
 
 
 def load_policy(path: Path | None) -> Loaded[Policy]:
@@ -159,6 +152,9 @@ def _value_at(value: Any, loc: Loc) -> object:
     return value
 
 
-def _raise_if_any(problems: list[Problem]) -> None:
+def _holding_together(loaded: Loaded[M], problems_of_it: Callable[[Loaded[M]], list[Problem]]) -> Loaded[M]:
+    """The definition itself, when nothing is wrong with it."""
+    problems = problems_of_it(loaded)
     if problems:
         raise DefinitionError(problems)
+    return loaded

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ValidationError
 
 import synthetic
@@ -46,6 +48,10 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 A = TypeVar("A")
+NOTHING_TO_LOOK_AT = (
+    "leave it out, or give the scenario what it looks at: faults, services that are called over HTTP, "
+    "a `dataset:` with labels, an `answers:` schema"
+)
 ARMS = (Arm.BASELINE, Arm.CONTROL, Arm.CANDIDATE)
 
 
@@ -336,6 +342,12 @@ def _answers_schema(scenario: Loaded[Scenario], problems: Problems) -> dict[str,
     if not isinstance(schema, dict):
         problems.add(scenario, ("answers",), f"{path.name} is no JSON object", "give a JSON Schema file")
         return None
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        what = f"{path.name} is no JSON Schema: {error.message[:120]} at {error.json_path}"
+        problems.add(scenario, ("answers",), what, "correct it (draft 2020-12)")
+        return None
     return schema
 
 
@@ -354,7 +366,7 @@ def _checks(
     change: Loaded[Change], scenario: Loaded[Scenario], frame: Frame, problems: Problems
 ) -> tuple[PlannedCheck, ...]:
     """Evidence checks first, then the scenario's, then the change's own."""
-    wanted: list[CheckOrder] = []
+    wanted: list[tuple[CheckOrder, Loaded[Any], tuple[str | int, ...]]] = []
     origins: tuple[tuple[Loaded[Any], str, Origin, tuple[CheckRequest, ...]], ...] = (
         (scenario, "checks", "scenario", scenario.value.checks),
         (change, "objectives", "change", change.value.objectives),
@@ -370,7 +382,13 @@ def _checks(
                     loaded, (key, index, "check"), f"unknown check {request.check!r}", str(error.args[0])
                 )
             else:
-                wanted.append(CheckOrder(request.check, origin, parameters))
+                order = CheckOrder(request.check, origin, parameters)
+                wanted.append((order, loaded, (key, index, "check")))
     if problems.found:
         return ()
-    return plan_checks(wanted, frame)
+    planned = plan_checks([order for order, _, _ in wanted], frame)
+    for item, (order, loaded, loc) in zip(planned[len(planned) - len(wanted) :], wanted, strict=True):
+        if not item.findings:
+            what = f"check {order.check!r} has nothing to look at in this scenario"
+            problems.add(loaded, loc, what, NOTHING_TO_LOOK_AT)
+    return planned

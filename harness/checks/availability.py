@@ -1,13 +1,15 @@
 """Availability: the share of requests that were answered without a server error.
 
 For entries over exchanges, for services over the requests that left the edges into them. Two limits: a floor for the
-candidate, and how much less than the baseline's it may be (the control's difference is added as noise floor).
-Intervals: Wilson for the share, Newcombe for the difference.
+candidate, and how much less than the baseline's it may be (the control's difference is added as noise floor). What the
+baseline answers with success (2xx) the candidate may not refuse either: the same margin holds for the share of
+successes. Intervals: Wilson for the share, Newcombe for the difference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -20,10 +22,18 @@ from harness.checks.base import (
     outcome_against,
     percent,
     percent_or_none,
+    weighed,
     worst,
 )
-from harness.checks.slots import Slot, service_requests, slot_pointer, slots
-from harness.checks.statistics import newcombe, wilson
+from harness.checks.slots import (
+    Slot,
+    gave_up,
+    left_without_answer,
+    service_requests,
+    slot_pointer,
+    slots,
+)
+from harness.checks.statistics import Estimate, newcombe, wilson
 from harness.model.case import Case
 from harness.model.findings import Finding, Interval, Outcome
 from harness.model.history import History
@@ -51,6 +61,15 @@ class AvailabilityParameters(Parameters):
         return self.worse_by_at_most if phase == "steady" else self.worse_by_at_most_under_fault
 
 
+@dataclass(frozen=True)
+class _Counts:
+    """Of one arm in one slot: answers without a server error, successes among them, and all requests."""
+
+    answered: int
+    succeeded: int
+    n: int
+
+
 class Availability:
     """See the module's head."""
 
@@ -68,31 +87,19 @@ class Availability:
             yield self._finding(case, parameters, slot, counts)
 
     def _finding(
-        self, case: Case, parameters: AvailabilityParameters, slot: Slot, counts: dict[Arm, tuple[int, int]]
+        self, case: Case, parameters: AvailabilityParameters, slot: Slot, counts: dict[Arm, _Counts]
     ) -> Finding:
         confidence = case.policy.confidence
-        shares = {arm: wilson(ok, n, confidence) for arm, (ok, n) in counts.items()}
+        shares = {arm: wilson(count.answered, count.n, confidence) for arm, count in counts.items()}
         candidate, baseline, control = shares[Arm.CANDIDATE], shares[Arm.BASELINE], shares[Arm.CONTROL]
-        sizes = {arm: n for arm, (_, n) in counts.items()}
+        sizes = {arm: count.n for arm, count in counts.items()}
         least = case.policy.minimum_samples if slot.unit is None else case.policy.minimum_fault_samples
-        floor = parameters.floor(slot.phase)
         if min(sizes.values()) < least:
-            outcome, why = (
-                Outcome.UNKNOWN,
-                f"only {min(sizes.values())} requests in an arm, {least} are needed",
-            )
+            outcome = Outcome.UNKNOWN
+            why = f"only {min(sizes.values())} requests in an arm, {least} are needed"
         else:
-            lost = newcombe(*counts[Arm.BASELINE], *counts[Arm.CANDIDATE], confidence)
-            margin = parameters.margin(slot.phase) + abs(baseline.value - control.value)
-            against_floor = outcome_against(candidate.low, candidate.high, floor, at_most=False)
-            if against_floor is not Outcome.PASS and baseline.value < floor and lost.value <= 0:
-                against_floor = (
-                    Outcome.UNKNOWN
-                )  # the baseline misses the floor as well: not the change's doing
-            outcome = worst(against_floor, outcome_against(lost.low, lost.high, margin, at_most=True))
-            why = (
-                f"at least {percent(floor)} is wanted, and no more than {percent(margin)} below the baseline"
-            )
+            outcome, why = _against_limits(parameters, slot, counts, shares, confidence)
+        floor = parameters.floor(slot.phase)
         return Finding(
             id=f"{self.name}/{slot.id}",
             check=self.name,
@@ -123,15 +130,56 @@ class Availability:
         )
 
 
-def _count(frame: Frame, history: History, slot: Slot, arm: Arm) -> tuple[int, int]:
-    """Good answers and all requests of an arm in a slot."""
+def _against_limits(
+    parameters: AvailabilityParameters,
+    slot: Slot,
+    counts: dict[Arm, _Counts],
+    shares: dict[Arm, Estimate],
+    confidence: float,
+) -> tuple[Outcome, str]:
+    """The worst of floor, answers and successes, and in words what was held against what."""
+    floor, allowed = parameters.floor(slot.phase), parameters.margin(slot.phase)
+    candidate, baseline = shares[Arm.CANDIDATE], shares[Arm.BASELINE]
+    answers = _lost(counts, "answered", confidence)
+    successes = _lost(counts, "succeeded", confidence)
+    above_floor = outcome_against(candidate.low, candidate.high, floor, at_most=False)
+    if above_floor is not Outcome.PASS and baseline.value < floor and answers.lost.value <= 0:
+        above_floor = Outcome.UNKNOWN  # the baseline misses the floor as well: not the change's doing
+    refused = successes.outcome(allowed)
+    outcome = worst(above_floor, answers.outcome(allowed), refused)
+    limit = allowed + answers.noise
+    why = f"at least {percent(floor)} is wanted, and no more than {percent(limit)} below the baseline"
+    if refused is not Outcome.PASS and successes.lost.value > answers.lost.value:
+        why += f"; successes (2xx) among all are {percent(successes.lost.value)} fewer than in the baseline"
+    return weighed(outcome, max(answers.noise, successes.noise), allowed, why)
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """The baseline's share minus the candidate's, and what baseline and control differ by."""
+
+    lost: Estimate
+    noise: float
+
+    def outcome(self, allowed: float) -> Outcome:
+        return outcome_against(self.lost.low, self.lost.high, allowed + self.noise, at_most=True)
+
+
+def _lost(counts: dict[Arm, _Counts], what: Literal["answered", "succeeded"], confidence: float) -> _Lost:
+    hits: dict[Arm, int] = {arm: getattr(count, what) for arm, count in counts.items()}
+    n = {arm: count.n for arm, count in counts.items()}
+    lost = newcombe(hits[Arm.BASELINE], n[Arm.BASELINE], hits[Arm.CANDIDATE], n[Arm.CANDIDATE], confidence)
+    return _Lost(lost, abs(hits[Arm.BASELINE] / n[Arm.BASELINE] - hits[Arm.CONTROL] / n[Arm.CONTROL]))
+
+
+def _count(frame: Frame, history: History, slot: Slot, arm: Arm) -> _Counts:
     if slot.kind == "entry":
         rows = history.exchanges.where(arm=arm.value, **slot.place())
-        return int(rows.ok().sum()), len(rows)
-    requests = service_requests(frame, history, slot, arm)
-    status = requests.column("status")
-    # A caller that went away first (HAProxy's session state begins with C) leaves no answer to judge.
-    left = np.array([text.startswith("C") for text in requests.column("termination")], dtype=bool)
-    seen = (status > 0) | ~left
-    good = (status >= 100) & (status < 500)
-    return int((good & seen).sum()), int(seen.sum())
+        status, seen = rows.column("status"), np.ones(len(rows), dtype=bool)
+    else:
+        requests = service_requests(frame, history, slot, arm)
+        status = requests.column("status")
+        seen = ~left_without_answer(requests) | gave_up(frame, requests)
+    answered = seen & (status >= 100) & (status < 500)
+    succeeded = seen & (status >= 200) & (status < 300)
+    return _Counts(int(answered.sum()), int(succeeded.sum()), int(seen.sum()))

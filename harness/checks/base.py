@@ -31,9 +31,9 @@ LABELS_FILE = "history/labels.parquet"
 
 
 class Parameters(BaseModel):
-    """Base of all checks' parameters: a typo is an error."""
+    """Base of all checks' parameters: a typo is an error, and so is a limit that is no number or has no end."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,23 @@ def worst(*outcomes: Outcome) -> Outcome:
         if outcome in outcomes:
             return outcome
     return Outcome.PASS if outcomes else Outcome.UNKNOWN
+
+
+TOO_NOISY = (
+    ", and baseline and control, which are the same, differ by more than a change may: nothing can be told"
+)
+TOO_CLOSE = ", and the numbers of this run decide it neither way"
+
+
+def weighed(outcome: Outcome, noise: float, allowed: float, words: str) -> tuple[Outcome, str]:
+    """The outcome and its words, which say why where it is unknown; a pass beside too much noise becomes unknown.
+
+    The noise, by which baseline and control differ, is added to every margin. Without a bound of its own (what the change
+    is allowed) a control that went astray would excuse anything.
+    """
+    if outcome is Outcome.PASS and not noise <= allowed:
+        return Outcome.UNKNOWN, words + TOO_NOISY
+    return outcome, words + TOO_CLOSE if outcome is Outcome.UNKNOWN else words
 
 
 def percent(share: float) -> str:

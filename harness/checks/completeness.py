@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -31,12 +32,14 @@ class Completeness:
         return (self.name,)
 
     def judge(self, case: Case, parameters: NoParameters, history: History) -> Iterable[Finding]:
-        problems = [problem for turn in case.plan.turns for problem in _turn_problems(case, history, turn)]
+        problems = _plan_problems(case)
+        problems += [problem for turn in case.plan.turns for problem in _turn_problems(case, history, turn)]
         for event in history.events_of(*_BREAKS):
             said = str(event.detail.get("error", "it did not say why"))
             place = f" in {event.unit}, {event.arm}" if event.unit else ""
             problems.append(f"{_BREAKS[event.kind]}{place}: {said}")
         problems += _pair_problems(case, history)
+        problems += _stray_problems(case, history)
         if not case.plan.turns or len(history.exchanges) == 0:
             problems.insert(0, "the history holds no requests at all")
         rows = len(history.exchanges)
@@ -46,6 +49,18 @@ class Completeness:
         yield evidence_finding(self.name, problems, good, sample_size=rows, evidence=evidence, rank=30)
 
 
+def _plan_problems(case: Case) -> list[str]:
+    """Every arm takes every unit once; a unit that no arm takes would be missed by nobody."""
+    taken = Counter((arm, turn.unit) for turn in case.plan.turns for arm in turn.arms)
+    problems = [f"the plan has no {arm}" for arm in Arm if arm not in case.plan.arms]
+    for unit in case.plan.units:
+        for arm in case.plan.arms:
+            times = taken.pop((arm, unit.name), 0)
+            if times != 1:
+                problems.append(f"{unit.name}, {arm} is planned {times} times instead of once")
+    return problems + [f"{unit}, {arm} is no unit and arm of the plan" for arm, unit in taken]
+
+
 def _turn_problems(case: Case, history: History, turn: Turn) -> Iterable[str]:
     planned = case.plan.unit(turn.unit)
     for arm in turn.arms:
@@ -53,7 +68,7 @@ def _turn_problems(case: Case, history: History, turn: Turn) -> Iterable[str]:
         if not history.events_of(EventKind.UNIT_FINISHED, arm=arm.value, turn=turn.turn, unit=turn.unit):
             yield f"{place} did not run to its end"
             continue
-        seqs = history.exchanges.where(arm=arm.value, turn=turn.turn).column("seq")
+        seqs = history.exchanges.where(arm=arm.value, turn=turn.turn, unit=turn.unit).column("seq")
         wanted = np.arange(planned.first_seq, planned.stop_seq)
         if planned.exchanges == 0:
             yield f"{place} has no requests to send: the recording is silent there"
@@ -62,12 +77,41 @@ def _turn_problems(case: Case, history: History, turn: Turn) -> Iterable[str]:
 
 
 def _pair_problems(case: Case, history: History) -> list[str]:
-    """Request k must be the same request in every arm."""
-    ids = {}
+    """Request k must be the same request in every arm, due at the same moment of its unit."""
+    started = {
+        (event.arm, event.turn): int(event.detail["zero_ns"])
+        for event in history.events_of(EventKind.UNIT_STARTED)
+        if "zero_ns" in event.detail
+    }
+    sent: dict[Arm, dict[int, tuple[str, int | None]]] = {}
     for arm in case.plan.arms:
         rows = history.exchanges.where(arm=arm.value)
-        ids[arm] = dict(zip(rows.column("seq").tolist(), rows.column("request_id").tolist(), strict=True))
-    first = ids.get(Arm.BASELINE, {})
-    return [
-        f"{arm} was sent other requests than the baseline" for arm, found in ids.items() if found != first
-    ]
+        names = ("seq", "request_id", "turn", "scheduled_ns")
+        sent[arm] = {}
+        for seq, request_id, turn, due_ns in zip(*(rows.column(n).tolist() for n in names), strict=True):
+            zero_ns = started.get((arm.value, turn))
+            sent[arm][seq] = (request_id, None if zero_ns is None else due_ns - zero_ns)
+    first = sent.get(Arm.BASELINE, {})
+    problems = []
+    for arm, found in sent.items():
+        if any(offset_ns is None for _, offset_ns in found.values()):
+            problems.append(f"{arm} was sent requests in a unit whose beginning is not on record")
+        elif found != first:
+            problems.append(f"{arm} was sent other requests than the baseline, or at other times")
+    return problems
+
+
+def _stray_problems(case: Case, history: History) -> list[str]:
+    """Rows that no turn of the plan explains."""
+    planned = {(arm.value, turn.unit, turn.turn) for turn in case.plan.turns for arm in turn.arms}
+    between = {(arm.value, "", -1) for arm in case.plan.arms}
+    problems = []
+    tables = (("requests", history.exchanges, planned), ("counters", history.witness, planned))
+    for what, rows, known in (*tables, ("log lines", history.edge_requests, planned | between)):
+        places = Counter(zip(*(rows.column(name).tolist() for name in ("arm", "unit", "turn")), strict=True))
+        for arm, unit, turn in sorted(set(places) - known, key=str):
+            count = places[arm, unit, turn]
+            problems.append(
+                f"{count} {what} of {arm!r} in {unit!r}, turn {turn}, belong to no turn of the plan"
+            )
+    return problems

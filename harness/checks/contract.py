@@ -6,10 +6,12 @@ Fallback answers are answers too: consumers parse them all the same. One violati
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from referencing import Registry
 
 from harness.checks.base import EXCHANGES_FILE, Frame, Parameters, pointer
 from harness.checks.pairs import parse_body
@@ -31,19 +33,13 @@ class Contract:
     parameters = ContractParameters
 
     def expect(self, frame: Frame, parameters: ContractParameters) -> tuple[str, ...]:
-        return (f"{self.name}/entry:{frame.entry}",)
+        return (f"{self.name}/entry:{frame.entry}",) if frame.has_answers_schema else ()
 
     def judge(self, case: Case, parameters: ContractParameters, history: History) -> Iterable[Finding]:
         rows = history.exchanges.where(arm=Arm.CANDIDATE.value)
         status = rows.column("status")
-        bodies = [parse_body(body) for body in rows.column("body")[(status >= 200) & (status < 300)]]
-        violations: Counter[str] = Counter()
-        if case.answers_schema is not None:
-            validator = Draft202012Validator(case.answers_schema)
-            for body in bodies:
-                if not validator.is_valid(body):
-                    error = best_match(validator.iter_errors(body))
-                    violations[f"{error.json_path}: {error.message[:120]}"] += 1
+        bodies = rows.column("body")[(status >= 200) & (status < 300)]
+        violations = _violations(case.answers_schema, bodies)
         broken = sum(violations.values())
         least = case.policy.minimum_samples
         if case.answers_schema is None:
@@ -75,3 +71,21 @@ class Contract:
             rank=15,
             details={"limit_is": "most", "violations": dict(violations.most_common(5))},
         )
+
+
+def _violations(schema: Mapping[str, Any] | None, bodies: Iterable[str]) -> Counter[str]:
+    """How often each kind was seen. Raises jsonschema's SchemaError for a schema that is none."""
+    violations: Counter[str] = Counter()
+    if schema is None:
+        return violations
+    Draft202012Validator.check_schema(schema)
+    # A registry of its own: a `$ref` that leads elsewhere must fail, never be fetched.
+    validator = Draft202012Validator(schema, registry=Registry())
+    for text in bodies:
+        body = parse_body(text)
+        if body is None and (text or "").strip() != "null":
+            violations["$: the answer is no JSON"] += 1
+        elif not validator.is_valid(body):
+            error = best_match(validator.iter_errors(body))
+            violations[f"{error.json_path}: {error.message[:120]}"] += 1
+    return violations

@@ -1,8 +1,9 @@
 """Decision quality against labels that the graph never saw: AUC, approval rate, calibration.
 
 The candidate may not be worse than the baseline by more than the margins, on the same applications. AUC is of ranks, so
-a score on another scale is no difference by itself; calibration (Brier score) needs the score as a probability and takes
-the scale of each side. Sources: Mann-Whitney; Brier 1950. Intervals: bootstrap over applications.
+a score on another scale is no difference by itself; calibration (Brier score) needs the score as a probability and
+divides it by the top of its scale, which each answer may name. Sources: Mann-Whitney; Brier 1950. Intervals: bootstrap
+over applications.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from harness.checks.base import (
     outcome_against,
     percent,
     pointer,
+    weighed,
 )
-from harness.checks.decisions import Labelled, labelled, resampled
+from harness.checks.decisions import Labelled, labelled, missing_numbers, resampled
 from harness.checks.statistics import Array, Estimate, Weights, auc, auc_draws, interval_of, weighted_mean
 from harness.model.case import Case
 from harness.model.findings import Finding, Interval, Outcome
@@ -36,8 +38,11 @@ class DecisionQualityParameters(Parameters):
     decision: str = "decision"
     approved: str = Field(default="approve", description="Value of the decision field that means yes.")
     degraded_field: str = "degraded"
-    scale: float = Field(default=1.0, gt=0, description="The score that means certainty, in the baseline.")
-    candidate_scale: float | None = Field(default=None, gt=0, description="The same in the candidate.")
+    scale: float = Field(default=1.0, gt=0, description="The score that means certainty.")
+    scale_field: str | None = Field(
+        default=None,
+        description="Path of a number in the answer that says so instead; an answer without it has `scale`.",
+    )
     auc_worse_by_at_most: float = Field(default=0.03, ge=0)
     approval_rate_shift_at_most: float = Field(default=0.08, ge=0)
     brier_worse_by_at_most: float = Field(default=0.03, ge=0)
@@ -54,15 +59,14 @@ class DecisionQuality:
     parameters = DecisionQualityParameters
 
     def expect(self, frame: Frame, parameters: DecisionQualityParameters) -> tuple[str, ...]:
-        return tuple(f"{self.name}/{measure}" for measure in MEASURES)
+        return tuple(f"{self.name}/{measure}" for measure in MEASURES) if frame.has_labels else ()
 
     def judge(self, case: Case, parameters: DecisionQualityParameters, history: History) -> Iterable[Finding]:
         known = labelled(case, history, parameters.degraded_field)
         scores = {arm: numbers_of(known.rows.field(arm, parameters.score)) for arm in case.plan.arms}
+        missing = missing_numbers(scores[Arm.CANDIDATE], scores[Arm.BASELINE])
         whole = np.all([np.isfinite(values) for values in scores.values()], axis=0)
-        known = Labelled(
-            known.rows.take(whole), known.labels[whole], {k: v[whole] for k, v in known.groups.items()}
-        )
+        known = known.take(whole)
         scores = {arm: values[whole] for arm, values in scores.items()}
         approved = {
             arm: np.array(
@@ -70,67 +74,74 @@ class DecisionQuality:
             )
             for arm in case.plan.arms
         }
-        n = len(known.rows)
         weights = resampled(case, self.name, known.rows)
-        enough = n >= case.policy.minimum_labelled and 0 < known.labels.sum() < n
-        yield self._auc(case, parameters, known, scores, weights, enough)
-        yield self._approval_rate(case, parameters, approved, weights, enough)
-        yield self._calibration(case, parameters, known, scores, weights, enough)
+        why_not = _too_few(case, known) or known.left_out
+        if not why_not and missing:
+            why_not = f"{missing} of the candidate's answers hold no number in `{parameters.score}`"
+        yield self._auc(case, known, scores, weights, why_not, parameters)
+        yield self._approval_rate(case, approved, weights, why_not, parameters)
+        yield self._calibration(case, known, scores, weights, why_not, parameters)
 
     def _auc(
         self,
         case: Case,
-        parameters: DecisionQualityParameters,
         known: Labelled,
         scores: dict[Arm, Array],
         weights: Weights,
-        enough: bool,
+        why_not: str,
+        parameters: DecisionQualityParameters,
     ) -> Finding:
-        points = {
-            arm: auc(values, known.labels) if enough else float("nan") for arm, values in scores.items()
-        }
-        draws = (
-            {arm: auc_draws(values, known.labels, weights) for arm, values in scores.items()}
-            if enough
-            else {}
-        )
+        if not why_not and np.ptp(scores[Arm.BASELINE]) == 0:
+            why_not = f"`{parameters.score}` is the same in all of the baseline's answers and ranks nothing"
+        points, draws = {}, {}
+        if not why_not:
+            points = {arm: auc(values, known.labels) for arm, values in scores.items()}
+            draws = {arm: auc_draws(values, known.labels, weights) for arm, values in scores.items()}
         return self._compared(
-            case, "auc", points, draws, parameters.auc_worse_by_at_most, -1, enough, len(known.rows),
+            case, "auc", points, draws, parameters.auc_worse_by_at_most, -1, why_not, len(known.rows),
             "The model ranks applications with an AUC of {value:.3f} ({baseline:.3f} in the baseline, 1 is perfect)",
         )  # fmt: skip
 
     def _approval_rate(
         self,
         case: Case,
-        parameters: DecisionQualityParameters,
         approved: dict[Arm, Array],
         weights: Weights,
-        enough: bool,
+        why_not: str,
+        parameters: DecisionQualityParameters,
     ) -> Finding:
-        points = {arm: float(values.mean()) if enough else float("nan") for arm, values in approved.items()}
-        draws = {arm: weighted_mean(values, weights) for arm, values in approved.items()} if enough else {}
         n = len(next(iter(approved.values())))
+        if not why_not and not any(values.any() for values in approved.values()):
+            why_not = f"no arm ever answered {parameters.approved!r} in `{parameters.decision}`; are they spelled right?"
+        points, draws = _means({} if why_not else approved, weights)
         return self._compared(
-            case, "approval_rate", points, draws, parameters.approval_rate_shift_at_most, 0, enough, n,
+            case, "approval_rate", points, draws, parameters.approval_rate_shift_at_most, 0, why_not, n,
             "{value:.1%} of applications are approved, {baseline:.1%} in the baseline",
         )  # fmt: skip
 
     def _calibration(
         self,
         case: Case,
-        parameters: DecisionQualityParameters,
         known: Labelled,
         scores: dict[Arm, Array],
         weights: Weights,
-        enough: bool,
+        why_not: str,
+        parameters: DecisionQualityParameters,
     ) -> Finding:
-        scales = dict.fromkeys(scores, parameters.scale)
-        scales[Arm.CANDIDATE] = parameters.candidate_scale or parameters.scale
-        squares = {arm: (values / scales[arm] - known.labels) ** 2 for arm, values in scores.items()}
-        points = {arm: float(values.mean()) if enough else float("nan") for arm, values in squares.items()}
-        draws = {arm: weighted_mean(values, weights) for arm, values in squares.items()} if enough else {}
+        chances = {arm: values / _scales(known, arm, parameters) for arm, values in scores.items()}
+        for arm, values in chances.items():
+            unscaled = int((~np.isfinite(values)).sum())
+            if not why_not and unscaled:
+                why_not = f"{unscaled} answers of {arm} name no scale above 0 in `{parameters.scale_field}`"
+        if not why_not and not ((chances[Arm.BASELINE] >= 0) & (chances[Arm.BASELINE] <= 1)).all():
+            why_not = (
+                f"the baseline's scores lie between {chances[Arm.BASELINE].min():g} and "
+                f"{chances[Arm.BASELINE].max():g} of their scale, which are no probabilities; give `scale` or `scale_field`"
+            )
+        squares = {arm: (values - known.labels) ** 2 for arm, values in chances.items()}
+        points, draws = _means({} if why_not else squares, weights)
         return self._compared(
-            case, "calibration", points, draws, parameters.brier_worse_by_at_most, 1, enough, len(known.rows),
+            case, "calibration", points, draws, parameters.brier_worse_by_at_most, 1, why_not, len(known.rows),
             "The score, read as a probability, is off by a Brier score of {value:.3f} ({baseline:.3f} in the baseline, "
             "0 is perfect)",
         )  # fmt: skip
@@ -143,7 +154,7 @@ class DecisionQuality:
         draws: dict[Arm, Array],
         margin: float,
         worse: int,
-        enough: bool,
+        why_not: str,
         n: int,
         words: str,
     ) -> Finding:
@@ -156,11 +167,8 @@ class DecisionQuality:
             "evidence": (pointer(EXCHANGES_FILE, n), pointer(LABELS_FILE, n)),
             "rank": 12,
         }
-        if not enough:
-            least = case.policy.minimum_labelled
-            sentence = (
-                f"{measure} cannot be judged: {n} labelled decisions of both kinds, {least} are needed."
-            )
+        if why_not:
+            sentence = f"{measure.replace('_', ' ').capitalize()} cannot be judged: {why_not}."
             return Finding(outcome=Outcome.UNKNOWN, sentence=sentence, **common)
         confidence = case.policy.confidence
         own = {arm: interval_of(points[arm], draws[arm], confidence) for arm in points}
@@ -169,14 +177,20 @@ class DecisionQuality:
             draws[Arm.CANDIDATE] - draws[Arm.BASELINE],
             confidence,
         )
-        limit = margin + abs(points[Arm.CONTROL] - points[Arm.BASELINE])
-        outcome = judge_change(change, limit, worse)
+        noise = abs(points[Arm.CONTROL] - points[Arm.BASELINE])
+        limit = margin + noise
         allowed = "a shift" if worse == 0 else "a change for the worse"
         number = percent(limit) if measure == "approval_rate" else f"{limit:.3f}"
-        sentence = words.format(value=points[Arm.CANDIDATE], baseline=points[Arm.BASELINE])
+        outcome, sentence = weighed(
+            judge_change(change, limit, worse),
+            noise,
+            margin,
+            f"{words.format(value=points[Arm.CANDIDATE], baseline=points[Arm.BASELINE])}: "
+            f"{allowed} of at most {number} is allowed",
+        )
         return Finding(
             outcome=outcome,
-            sentence=f"{sentence}: {allowed} of at most {number} is allowed.",
+            sentence=f"{sentence}.",
             value=finite(points[Arm.CANDIDATE]),
             limit=finite(points[Arm.BASELINE] + (worse or 1) * limit),
             unit_of_measure="share" if measure == "approval_rate" else "",
@@ -193,6 +207,34 @@ class DecisionQuality:
             },
             **common,
         )
+
+
+def _too_few(case: Case, known: Labelled) -> str:
+    """Why there is not enough truth to judge by; empty when there is."""
+    n, good = len(known.rows), int(known.labels.sum())
+    least, least_of_a_kind = case.policy.minimum_labelled, case.policy.minimum_group
+    if n < least:
+        return f"{n} labelled decisions, {least} are needed"
+    if min(good, n - good) < least_of_a_kind:
+        return f"of {n} labelled decisions {good} are good and {n - good} bad, {least_of_a_kind} of each are needed"
+    return ""
+
+
+def _means(columns: dict[Arm, Array], weights: Weights) -> tuple[dict[Arm, float], dict[Arm, Array]]:
+    """Mean of each arm's column, and its draws."""
+    return (
+        {arm: float(values.mean()) for arm, values in columns.items()},
+        {arm: weighted_mean(values, weights) for arm, values in columns.items()},
+    )
+
+
+def _scales(known: Labelled, arm: Arm, parameters: DecisionQualityParameters) -> Array:
+    """Top of the scale of each answer's score; NaN where the answer names one that cannot be."""
+    if parameters.scale_field is None:
+        return np.full(len(known.rows), parameters.scale)
+    named = known.rows.field(arm, parameters.scale_field)
+    scales = numbers_of([parameters.scale if value is None else value for value in named])
+    return np.where(scales > 0, scales, np.nan)
 
 
 def judge_change(change: Estimate, limit: float, worse: int) -> Outcome:

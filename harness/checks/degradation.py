@@ -7,16 +7,25 @@ on a service: the largest of the edges into it); in steady load the candidate ma
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import Field
 
-from harness.checks.base import Frame, Parameters, finite, outcome_against, percent, percent_or_none
+from harness.checks.base import (
+    Frame,
+    Parameters,
+    finite,
+    outcome_against,
+    percent,
+    percent_or_none,
+    weighed,
+)
 from harness.checks.pairs import field_of, parse_body
 from harness.checks.slots import Slot, slot_pointer, slots
 from harness.checks.statistics import Estimate, newcombe, wilson
 from harness.model.case import Case
-from harness.model.environment import Environment
+from harness.model.environment import Environment, Tolerance
 from harness.model.findings import Finding, Interval, Outcome
 from harness.model.history import History
 from harness.model.plan import Arm, FaultWindow
@@ -29,12 +38,31 @@ class DegradationParameters(Parameters):
     )
 
 
+MOST_SILENT = 0.01
+"""How much larger the candidate's share of answers without the field may be than the baseline's."""
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What the successful answers (2xx) of one arm in one slot say of themselves."""
+
+    degraded: int
+    normal: int
+    silent: int
+
+    @property
+    def silent_share(self) -> float:
+        return self.silent / max(1, self.degraded + self.normal + self.silent)
+
+
 def faulted_tolerances(environment: Environment, window: FaultWindow) -> tuple[float, float]:
     """Quality loss (share) and recovery time (s) that the window's target claims; the most of the edges into a service."""
     if window.edge is not None:
         tolerances = [environment.edge(window.edge).tolerance]
     else:
         tolerances = [edge.tolerance for edge in environment.all_edges() if edge.callee == window.service]
+        if not tolerances:  # nobody calls it, so nobody's answers may suffer
+            return 0.0, Tolerance.model_fields["recovery"].default.s
     return max(item.quality_loss for item in tolerances), max(item.recovery.s for item in tolerances)
 
 
@@ -50,13 +78,14 @@ class Degradation:
 
     def judge(self, case: Case, parameters: DegradationParameters, history: History) -> Iterable[Finding]:
         for slot in slots(Frame.of(case), ("entries",), ("steady", "fault")):
-            counts = {arm: _degraded(history, slot, arm, parameters.field) for arm in case.plan.arms}
-            yield self._finding(case, parameters, slot, counts)
+            said = {arm: _said(history, slot, arm, parameters.field) for arm in case.plan.arms}
+            yield self._finding(case, parameters, slot, said)
 
     def _finding(
-        self, case: Case, parameters: DegradationParameters, slot: Slot, counts: dict[Arm, tuple[int, int]]
+        self, case: Case, parameters: DegradationParameters, slot: Slot, said: dict[Arm, _Said]
     ) -> Finding:
         confidence = case.policy.confidence
+        counts = {arm: (item.degraded, item.degraded + item.normal) for arm, item in said.items()}
         shares = {arm: wilson(hits, n, confidence) for arm, (hits, n) in counts.items()}
         sizes = {arm: n for arm, (_, n) in counts.items()}
         least = case.policy.minimum_samples if slot.unit is None else case.policy.minimum_fault_samples
@@ -64,9 +93,14 @@ class Degradation:
         if min(sizes.values()) < least:
             outcome = Outcome.UNKNOWN
             why = f"only {min(sizes.values())} answers say whether they are degraded, {least} are needed"
+        elif said[Arm.CANDIDATE].silent_share > said[Arm.BASELINE].silent_share + MOST_SILENT:
+            outcome = Outcome.UNKNOWN
+            why = f"{said[Arm.CANDIDATE].silent} of the candidate's answers do not say whether they are degraded"
         else:
             outcome = outcome_against(judged.low, judged.high, limit, at_most=True)
             why = f"at most {percent(limit)} is allowed" + ("" if slot.unit else " above the baseline")
+            noise = 0.0 if slot.unit else abs(shares[Arm.CONTROL].value - shares[Arm.BASELINE].value)
+            outcome, why = weighed(outcome, noise, parameters.worse_by_at_most, why)
         return Finding(
             id=f"{self.name}/{slot.id}",
             check=self.name,
@@ -107,15 +141,20 @@ class Degradation:
         """The limit, and what is held against it: the share itself under a fault, the difference in steady load."""
         if slot.unit is not None and slot.unit.window is not None:
             loss, _ = faulted_tolerances(case.environment, slot.unit.window)
-            return loss, shares[Arm.CANDIDATE] if loss < 1 else Estimate(1.0, 1.0, 1.0)
+            share = shares[Arm.CANDIDATE]
+            # One such answer is too many then, and no number of others could prove that none ever comes.
+            if loss == 0:
+                share = Estimate(share.value, share.value, share.value)
+            return loss, share if loss < 1 else Estimate(1.0, 1.0, 1.0)
         more = newcombe(*counts[Arm.CANDIDATE], *counts[Arm.BASELINE], case.policy.confidence)
         noise = np.nan_to_num(abs(shares[Arm.CONTROL].value - shares[Arm.BASELINE].value))
         return parameters.worse_by_at_most + float(noise), more
 
 
-def _degraded(history: History, slot: Slot, arm: Arm, field: str) -> tuple[int, int]:
-    """Degraded answers and good answers that say either."""
+def _said(history: History, slot: Slot, arm: Arm, field: str) -> _Said:
     rows = history.exchanges.where(arm=arm.value, **slot.place())
-    said = [field_of(parse_body(body), field) for body in rows.column("body")[rows.ok()]]
-    flags = [value for value in said if isinstance(value, bool)]
-    return sum(flags), len(flags)
+    status = rows.column("status")
+    good = (status >= 200) & (status < 300)
+    found = [field_of(parse_body(body), field) for body in rows.column("body")[good]]
+    flags = [value for value in found if isinstance(value, bool)]
+    return _Said(sum(flags), len(flags) - sum(flags), len(found) - len(flags))

@@ -39,7 +39,7 @@ def evidence_finding(
         outcome=Outcome.UNKNOWN if problems else Outcome.PASS,
         subject=subject,
         unit=unit,
-        sentence=sentence[:1].upper() + sentence[1:],
+        sentence=_begun(sentence),
         value=value,
         limit=limit,
         unit_of_measure=unit_of_measure,
@@ -48,3 +48,8 @@ def evidence_finding(
         rank=rank,
         details=details or {},
     )
+
+
+def _begun(sentence: str) -> str:
+    """With a capital, unless it begins with a name such as `front->back`, which is as it is."""
+    return sentence[:1].upper() + sentence[1:] if sentence.partition(" ")[0].isalpha() else sentence

@@ -23,6 +23,7 @@ from harness.checks.base import (
     finite,
     outcome_against,
     pointer,
+    weighed,
     worst,
 )
 from harness.checks.decisions import Labelled, labelled, resampled
@@ -57,6 +58,8 @@ class Fairness:
     parameters = FairnessParameters
 
     def expect(self, frame: Frame, parameters: FairnessParameters) -> tuple[str, ...]:
+        if not frame.has_labels:
+            return ()
         return tuple(
             f"{self.name}/{measure}/{attribute}"
             for attribute in parameters.attributes
@@ -104,9 +107,15 @@ class Fairness:
             for name, count in zip(names, counts, strict=True)
             if count < least
         ]
-        if len(names) < 2 or small:
-            why = f"too few decisions for {', '.join(small)}" if small else "fewer than two groups were seen"
-            sentence = f"Fairness by {attribute} ({measure.replace('_', ' ')}) cannot be judged: {why}, {least} are needed."
+        why_not = known.left_out
+        if small:
+            why_not = f"too few decisions for {', '.join(small)}, {least} are needed"
+        elif len(names) < 2:
+            why_not = "fewer than two groups were seen"
+        elif not any(values.any() for values in approved.values()):
+            why_not = f"no arm ever answered {parameters.approved!r} in `{parameters.decision}`; are they spelled right?"
+        if why_not:
+            sentence = f"Fairness by {attribute} ({measure.replace('_', ' ')}) cannot be judged: {why_not}."
             return Finding(outcome=Outcome.UNKNOWN, sentence=sentence, **common)
         reference = str(names[np.argmax(counts)])
         results = [
@@ -130,9 +139,10 @@ class Fairness:
         return Finding(
             outcome=worst(*(item["outcome"] for item in results)),
             sentence=(
-                f"The {word} of {judged['group']} against {reference} ({attribute}) is {own[Arm.CANDIDATE].value:.2f}, "
-                f"{own[Arm.BASELINE].value:.2f} in the baseline: it may be lower by at most {judged['margin']:.2f}"
-                + (f" and not below {parameters.ratio_at_least:g}." if judged["floor"] else ".")
+                f"The {word} of {judged['group']} against {reference} ({attribute}) is {_two(own[Arm.CANDIDATE].value)}, "
+                f"{_two(own[Arm.BASELINE].value)} in the baseline: it may be lower by at most {_two(judged['margin'])}"
+                + (f" and not below {parameters.ratio_at_least:g}" if judged["floor"] else "")
+                + f"{judged['why']}."
             ),
             value=finite(own[Arm.CANDIDATE].value),
             limit=finite(own[Arm.BASELINE].value - judged["margin"]),
@@ -186,21 +196,28 @@ class Fairness:
             if measure == "approval_ratio"
             else parameters.opportunity_worse_by_at_most
         )
-        margin = allowed + abs(points[Arm.CONTROL] - points[Arm.BASELINE])
+        noise = abs(points[Arm.CONTROL] - points[Arm.BASELINE])
+        margin = allowed + noise
         outcome = outcome_against(change.low, change.high, -margin, at_most=False)
         floor = parameters.ratio_at_least if measure == "approval_ratio" else None
         if floor is not None:
             outcome = worst(
                 outcome, outcome_against(own[Arm.CANDIDATE].low, own[Arm.CANDIDATE].high, floor, False)
             )
+        outcome, why = weighed(outcome, noise, allowed, "")
         n = int((group & considered).sum())
         return {
-            "group": name, "outcome": outcome, "own": own, "change": change, "margin": margin, "n": n,
+            "group": name, "outcome": outcome, "own": own, "change": change, "margin": margin, "why": why, "n": n,
             "floor": floor is not None,
         }  # fmt: skip
 
 
 _SEVERITY = {Outcome.FAIL: 0, Outcome.UNKNOWN: 1, Outcome.PASS: 2}
+
+
+def _two(value: float) -> str:
+    """For sentences; a ratio to nobody has no value."""
+    return f"{value:.2f}" if np.isfinite(value) else "undefined"
 
 
 def _ratio(values: Array, weights: Weights, group: Mask, reference: Mask) -> Array:

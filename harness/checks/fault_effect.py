@@ -74,10 +74,11 @@ def _problems(case: Case, history: History, unit: Unit, window: FaultWindow, arm
     if healed is None:
         yield "it was never healed"
         return
+    yield from _order_problems(history, unit, arm, applied, healed)
     if healed.detail.get("healed") is not True:
         yield "it was still there after it had been healed"
     hits: Mapping[str, Any] = healed.detail.get("hits", {})
-    if window.level == "packets" and not hits.get("packets", 0):
+    if window.level == "packets" and not hits.get("packets", 0) > 0:
         yield "it hit no packet"
     elif window.level == "streams":
         yield from _stream_problems(case, history, unit, window, arm, hits)
@@ -91,11 +92,20 @@ def _problems(case: Case, history: History, unit: Unit, window: FaultWindow, arm
             yield "no probe came back through the edge after it was healed"
 
 
+def _order_problems(history: History, unit: Unit, arm: Arm, applied: Event, healed: Event) -> Iterator[str]:
+    for kind, word in ((EventKind.FAULT_APPLIED, "applied"), (EventKind.FAULT_HEALED, "healed")):
+        times = len(history.events_of(kind, arm=arm.value, unit=unit.name))
+        if times > 1:
+            yield f"it was {word} {times} times"
+    if healed.at_ns <= applied.at_ns:
+        yield "it was healed before it was applied"
+
+
 def _stream_problems(
     case: Case, history: History, unit: Unit, window: FaultWindow, arm: Arm, hits: Mapping[str, Any]
 ) -> Iterator[str]:
     """Latency must be seen as that latency by a probe; a stall must hold the probe back."""
-    if not any(hits.get(name, 0) for name in TRAFFIC):
+    if not any(hits.get(name, 0) > 0 for name in TRAFFIC):
         yield "no traffic entered the edge while it was on"
     before, during = (_probe(history, arm, unit, moment) for moment in ("before", "during"))
     if before is None or during is None:
@@ -119,7 +129,7 @@ def _delay_problems(
         return
     added_ms = float(during["first_byte_ms"]) - float(before["first_byte_ms"])
     tolerance_ms = case.policy.probe_tolerance.ms
-    if abs(added_ms - delay.ms) > tolerance_ms:
+    if not abs(added_ms - delay.ms) <= tolerance_ms:
         yield f"the probe was delayed by {added_ms:.0f} ms instead of {delay} (± {tolerance_ms:.0f} ms)"
 
 
@@ -129,7 +139,7 @@ def _request_problems(
     rows = history.edge_requests.where(arm=arm.value, unit=unit.name, fault=window.name)
     if len(rows) == 0:
         yield "no request on the edge's log was hit by it"
-    elif not hits.get("answered", 0):
+    elif not hits.get("answered", 0) > 0:
         yield "its own counter says that it answered nothing"
 
 
@@ -152,7 +162,7 @@ def _container_problems(
     ]
     if wanted is not None and wanted not in states:
         yield f"{window.target} was {' then '.join(states) or 'not looked at'} while it should have been {wanted}"
-    if not any(hits.get(name, 0) for name in TRAFFIC):
+    if not any(hits.get(name, 0) > 0 for name in TRAFFIC):
         yield f"no traffic was on its way to {window.target} while it was {wanted or 'harmed'}"
 
 

@@ -1,25 +1,29 @@
 """Runs the planned checks over a history and draws the verdict. Nothing here can turn silence into a pass.
 
-A check that raises leaves UNKNOWN for every finding it owes; so does a finding that was owed and not given, and one that
-was given without being owed. The verdict is the worst of all findings, and READY needs at least one passed finding that
-is about the change itself.
+A check that raises leaves UNKNOWN for every finding it owes; so does a finding that was owed and not given, one that was
+given without being owed, a requested check that owes nothing, and a pass that rests on no sample or on no number. The
+verdict is the worst of all findings, and READY needs every evidence check in the plan and at least one passed finding
+that is about the change itself.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness.checks.base import Frame, Origin
 from harness.checks.registry import EVIDENCE, checks, find_check
 from harness.model.case import Case
-from harness.model.findings import Finding, Outcome, Verdict, VerdictWord
+from harness.model.findings import Finding, Interval, Outcome, Verdict, VerdictWord
 from harness.model.history import History
 from harness.model.plan import PlannedCheck
 
 MOST_REASONS = 12
+DECIMALS = 9
 _EVIDENCE_NAMES = frozenset(check.name for check in EVIDENCE)
 
 
@@ -65,40 +69,92 @@ def _planned(order: CheckOrder, frame: Frame, taken: set[str]) -> PlannedCheck:
 
 
 def judge(case: Case, history: History) -> tuple[Finding, ...]:
-    """Every planned check's findings, ordered by id; exactly the ids that the plan owes."""
-    findings = [finding for planned in case.plan.checks for finding in _judged(case, history, planned)]
+    """Every planned check's findings, ordered by id; exactly the ids that the plan owes.
+
+    Evidence checks see everything; the others only exchanges that were attempted: what a generator failed to send is a
+    hole in the evidence, not a failure of the service.
+    """
+    attempted = history.attempted()
+    findings = [
+        finding
+        for planned in case.plan.checks
+        for finding in _judged(case, history if planned.check in _EVIDENCE_NAMES else attempted, planned)
+    ]
     return tuple(sorted(findings, key=lambda finding: finding.id))
 
 
 def _judged(case: Case, history: History, planned: PlannedCheck) -> list[Finding]:
+    name = planned.check
+    if not planned.findings and name not in _EVIDENCE_NAMES:
+        why = f"the check {name!r} was asked for, and nothing in this scenario is there for it to look at"
+        return [_unknown(planned, planned.prefix + name, why)]
     try:
-        check = checks()[planned.check]
+        check = checks()[name]
         parameters = check.parameters.model_validate_json(planned.parameters)
         given = [
-            finding.model_copy(update={"id": planned.prefix + finding.id})
+            _sound(finding.model_copy(update={"id": planned.prefix + finding.id, "check": name}))
             for finding in check.judge(case, parameters, history)
         ]
-    except Exception as error:  # noqa: BLE001 - a check that raises has not passed
-        why = f"the check {planned.check!r} broke down: {type(error).__name__}: {error}"
-        return [_unknown(planned, owed, why) for owed in planned.findings]
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a check that raises has not passed
+        why = f"the check {name!r} broke down: {type(error).__name__}: {error}"
+        return [_unknown(planned, owed, why) for owed in planned.findings or (planned.prefix + name,)]
     counted = Counter(finding.id for finding in given)
     owed_ids = set(planned.findings)
     sound = [finding for finding in given if counted[finding.id] == 1 and finding.id in owed_ids]
     found = {finding.id for finding in sound}
     missing = [
-        _unknown(planned, owed, f"{owed} was planned, and the check {planned.check!r} did not give it")
-        for owed in planned.findings
+        _unknown(planned, owed, f"{owed} was planned, and the check {name!r} gave it {_times(counted[owed])}")
+        for owed in dict.fromkeys(planned.findings)
         if owed not in found
     ]
     strays = [
-        _unknown(
-            planned,
-            f"{planned.check}/unplanned/{stray}",
-            f"{planned.check!r} gave {stray}, which nobody planned",
-        )
+        _unknown(planned, f"{name}/unplanned/{stray}", f"{name!r} gave {stray}, which nobody planned")
         for stray in sorted(set(counted) - owed_ids)
     ]
     return [*sound, *missing, *strays]
+
+
+def _times(count: int) -> str:
+    return "not at all" if count == 0 else f"{count} times"
+
+
+def _sound(finding: Finding) -> Finding:
+    """The finding, rounded; a pass that rests on no sample (of a check about the change) or on no number is unknown."""
+    finding = rounded(finding)
+    if finding.outcome is not Outcome.PASS:
+        return finding
+    interval = finding.interval
+    numbers = [finding.value, finding.limit, *((interval.low, interval.high) if interval else ())]
+    if any(number is not None and math.isnan(number) for number in numbers):
+        why = "it passed with a number that is none"
+    elif finding.check not in _EVIDENCE_NAMES and finding.sample_size <= 0:
+        why = "it passed without a single sample"
+    else:
+        return finding
+    sentence = f"{finding.sentence.removesuffix('.')}: {why}, so nothing is known."
+    return finding.model_copy(update={"outcome": Outcome.UNKNOWN, "sentence": sentence})
+
+
+def rounded(finding: Finding) -> Finding:
+    """All numbers to nine decimals: processors add up floats in different orders, and anyone must get the same bytes."""
+    interval = finding.interval
+    numbers = {
+        name: _rounded(getattr(finding, name))
+        for name in ("value", "limit", "baseline_value", "control_value")
+    }
+    if interval is not None:
+        interval = Interval(low=_rounded(interval.low), high=_rounded(interval.high))
+    return finding.model_copy(update={**numbers, "interval": interval, "details": _rounded(finding.details)})
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(float(value), DECIMALS) + 0.0  # + 0.0: no negative zero
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
 
 
 def _unknown(planned: PlannedCheck, finding_id: str, why: str) -> Finding:
@@ -121,8 +177,9 @@ def decide(case: Case, findings: Iterable[Finding]) -> Verdict:
     absent = sorted(owed - {finding.id for finding in known})
     about_change = [finding for finding in known if finding.check not in _EVIDENCE_NAMES]
     failed = _sentences(known, Outcome.FAIL)
-    unknown = _sentences(known, Outcome.UNKNOWN)
-    unknown = [f"{name} was planned and never ran." for name in absent] + unknown
+    unknown = [f"{name} was planned and never ran." for name in absent] + _sentences(known, Outcome.UNKNOWN)
+    left_out = sorted(_EVIDENCE_NAMES - {planned.check for planned in case.plan.checks})
+    unknown = [f"The plan leaves out the check {name!r}, which is always on." for name in left_out] + unknown
     if not about_change:
         unknown.insert(0, "No check looked at the change itself, so nothing is known about it.")
     if failed:
@@ -138,8 +195,14 @@ def decide(case: Case, findings: Iterable[Finding]) -> Verdict:
 
 
 def _sentences(findings: Sequence[Finding], outcome: Outcome) -> list[str]:
-    chosen = sorted((f for f in findings if f.outcome is outcome), key=lambda f: (f.rank, f.id))
-    return [finding.sentence for finding in chosen]
+    """Each once, by rank; where evidence is missing that comes first, as what else is unknown follows from it."""
+
+    def order(finding: Finding) -> tuple[bool, int, str]:
+        follows = outcome is Outcome.UNKNOWN and finding.check not in _EVIDENCE_NAMES
+        return follows, finding.rank, finding.id
+
+    chosen = sorted((finding for finding in findings if finding.outcome is outcome), key=order)
+    return list(dict.fromkeys(finding.sentence for finding in chosen))
 
 
 def _ready_sentence(case: Case, findings: Sequence[Finding]) -> str:

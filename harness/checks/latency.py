@@ -10,27 +10,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from harness.checks.base import Frame, Parameters, finite, generator, outcome_against, worst
+from harness.checks.base import Frame, Parameters, finite, generator, outcome_against, weighed, worst
 from harness.checks.pairs import pair
-from harness.checks.slots import Slot, service_requests, slot_pointer, slots
-from harness.checks.statistics import Array, Weights, block_weights, interval_of, weighted_quantile
+from harness.checks.slots import Slot, gave_up, service_requests, slot_pointer, slots
+from harness.checks.statistics import (
+    MINIMUM_BLOCKS,
+    Array,
+    Weights,
+    block_weights,
+    interval_of,
+    weighted_quantile,
+)
 from harness.model.case import Case
 from harness.model.findings import Finding, Interval, Outcome
 from harness.model.history import History
 from harness.model.plan import Arm
 from harness.model.quantities import Duration
 
+Quantile = Annotated[float, Field(gt=0, lt=1)]
+
 
 class LatencyParameters(Parameters):
     of: tuple[Literal["entries", "services"], ...] = ("entries", "services")
     phases: tuple[Literal["steady", "fault", "recovery"], ...] = ("steady", "fault", "recovery")
-    quantiles: tuple[float, ...] = Field(default=(0.5, 0.95), min_length=1)
-    service_quantiles_under_fault: tuple[float, ...] = (0.5,)
+    quantiles: tuple[Quantile, ...] = Field(
+        default=(0.5, 0.95),
+        min_length=1,
+        description="Between 0 and 1: 0.95 is the time that 95 % stay below.",
+    )
+    service_quantiles_under_fault: tuple[Quantile, ...] = (0.5,)
     at_most: Duration | None = Field(
         default=None, description="For the highest quantile of an entry in steady load."
     )
@@ -59,6 +72,7 @@ class _Sample:
 
     values: Array
     weights: Weights
+    blocks: int
 
 
 class Latency:
@@ -102,6 +116,13 @@ class Latency:
                 f"only {min(sizes.values())} requests in an arm, {least} are needed."
             )
             return Finding(outcome=Outcome.UNKNOWN, sentence=sentence, **common)
+        blocks = min(sample.blocks for sample in samples.values())
+        if blocks < MINIMUM_BLOCKS:
+            sentence = (
+                f"{place.label} latency of {slot.subject} {slot.when} cannot be judged: its requests lie in only "
+                f"{blocks} stretches of {policy.block} in an arm, {MINIMUM_BLOCKS} are needed."
+            )
+            return Finding(outcome=Outcome.UNKNOWN, sentence=sentence, **common)
         return self._judged(case, parameters, place, samples, common)
 
     def _judged(
@@ -123,7 +144,8 @@ class Latency:
         )
         noise = abs(points[Arm.CONTROL] - points[Arm.BASELINE])
         always = parameters.slower_by if slot.unit is None else parameters.slower_by_under_fault
-        margin = max(parameters.slower_by_ratio * points[Arm.BASELINE], always.ms) + noise
+        allowed = max(parameters.slower_by_ratio * points[Arm.BASELINE], always.ms)
+        margin = allowed + noise
         limit = points[Arm.BASELINE] + margin
         outcome = outcome_against(slower.low, slower.high, margin, at_most=True)
         wanted = f"at most {limit:.0f} ms is allowed beside a baseline of {points[Arm.BASELINE]:.0f} ms"
@@ -139,12 +161,16 @@ class Latency:
             )
             limit = min(limit, parameters.at_most.ms)
             wanted += f", and never more than {parameters.at_most}"
+        outcome, sentence = weighed(
+            outcome,
+            noise,
+            allowed,
+            f"{place.label} latency of {slot.subject} {slot.when} is {points[Arm.CANDIDATE]:.0f} ms "
+            f"({own[Arm.CANDIDATE].low:.0f} to {own[Arm.CANDIDATE].high:.0f}): {wanted}",
+        )
         return Finding(
             outcome=outcome,
-            sentence=(
-                f"{place.label} latency of {slot.subject} {slot.when} is {points[Arm.CANDIDATE]:.0f} ms "
-                f"({own[Arm.CANDIDATE].low:.0f} to {own[Arm.CANDIDATE].high:.0f}): {wanted}."
-            ),
+            sentence=f"{sentence}.",
             value=finite(points[Arm.CANDIDATE]),
             limit=finite(limit),
             interval=Interval(low=own[Arm.CANDIDATE].low, high=own[Arm.CANDIDATE].high),
@@ -184,14 +210,17 @@ def _samples(case: Case, frame: Frame, history: History, slot: Slot) -> dict[Arm
         rows = pair(history.exchanges, case.plan.arms, block_ns, **slot.place())
         limit_ms = case.environment.entry_edge(case.plan.entry).tolerance.timeout.ms
         weights = _weights(rows.blocks, case.policy.resamples, rng)
-        return {arm: _Sample(rows.latency_ms(arm, limit_ms), weights) for arm in case.plan.arms}
+        count = len(np.unique(rows.blocks))
+        return {arm: _Sample(rows.latency_ms(arm, limit_ms), weights, count) for arm in case.plan.arms}
     samples = {}
     for arm in case.plan.arms:
         requests = service_requests(frame, history, slot, arm)
-        answered = requests.column("status") > 0
-        values = requests.column("duration_ms")[answered].astype(float)
-        blocks = (requests.column("at_ns")[answered] // block_ns).astype(np.int64)
-        samples[arm] = _Sample(values, _weights(blocks, case.policy.resamples, rng))
+        # A caller that gave up when its time was over waited at least that long.
+        known = (requests.column("status") > 0) | gave_up(frame, requests)
+        values = requests.column("duration_ms")[known].astype(float)
+        blocks = (requests.column("at_ns")[known] // block_ns).astype(np.int64)
+        weights = _weights(blocks, case.policy.resamples, rng)
+        samples[arm] = _Sample(values, weights, len(np.unique(blocks)))
     return samples
 
 

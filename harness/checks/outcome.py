@@ -13,9 +13,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from harness.checks.base import EXCHANGES_FILE, Frame, Parameters, finite, percent, pointer
+from harness.checks.base import EXCHANGES_FILE, Frame, Parameters, finite, percent, pointer, weighed
 from harness.checks.decision_quality import judge_change, numbers_of
-from harness.checks.decisions import resampled, undegraded
+from harness.checks.decisions import missing_numbers, resampled, undegraded
 from harness.checks.statistics import Array, interval_of, weighted_mean
 from harness.model.case import Case
 from harness.model.findings import Finding, Interval, Outcome
@@ -54,8 +54,11 @@ class OutcomeShift:
         return (f"{self.name}/{parameters.service}/{parameters.field}",)
 
     def judge(self, case: Case, parameters: OutcomeParameters, history: History) -> Iterable[Finding]:
-        rows = undegraded(case, history, parameters.degraded_field)
-        values = {arm: _values(rows.field(arm, parameters.field), parameters) for arm in case.plan.arms}
+        comparable = undegraded(case, history, parameters.degraded_field)
+        rows = comparable.rows
+        found = {arm: rows.field(arm, parameters.field) for arm in case.plan.arms}
+        values = {arm: _values(fields, parameters) for arm, fields in found.items()}
+        why_not = comparable.why_not() or _why_not(values, parameters)
         whole = np.all([np.isfinite(column) for column in values.values()], axis=0)
         values = {arm: column[whole] for arm, column in values.items()}
         finding_id = f"{self.name}/{parameters.service}/{parameters.field}"
@@ -75,6 +78,10 @@ class OutcomeShift:
             )
             yield Finding(outcome=Outcome.UNKNOWN, sentence=sentence, **common)
             return
+        if why_not:
+            sentence = f"{parameters.service}: {parameters.field} cannot be judged: {why_not}."
+            yield Finding(outcome=Outcome.UNKNOWN, sentence=sentence, **common)
+            return
         weights = resampled(case, finding_id, rows.take(whole))
         confidence = case.policy.confidence
         draws = {arm: weighted_mean(column, weights) for arm, column in values.items()}
@@ -86,15 +93,20 @@ class OutcomeShift:
             draws[Arm.CANDIDATE] - draws[Arm.BASELINE],
             confidence,
         )
-        limit = parameters.max_shift + abs(own[Arm.CONTROL].value - own[Arm.BASELINE].value)
+        noise = abs(own[Arm.CONTROL].value - own[Arm.BASELINE].value)
+        limit = parameters.max_shift + noise
         share = parameters.equals is not None
         word = percent if share else "{:.3g}".format
+        outcome, sentence = weighed(
+            judge_change(shift, limit, worse=0),
+            noise,
+            parameters.max_shift,
+            f"{parameters.service}: {word(own[Arm.CANDIDATE].value)} {parameters.says}, "
+            f"{word(own[Arm.BASELINE].value)} in the baseline; a shift of at most {word(limit)} is allowed",
+        )
         yield Finding(
-            outcome=judge_change(shift, limit, worse=0),
-            sentence=(
-                f"{parameters.service}: {word(own[Arm.CANDIDATE].value)} {parameters.says}, "
-                f"{word(own[Arm.BASELINE].value)} in the baseline; a shift of at most {word(limit)} is allowed."
-            ),
+            outcome=outcome,
+            sentence=f"{sentence}.",
             value=finite(own[Arm.CANDIDATE].value),
             limit=finite(own[Arm.BASELINE].value + (limit if shift.value >= 0 else -limit)),
             unit_of_measure="share" if share else "",
@@ -111,6 +123,16 @@ class OutcomeShift:
             },
             **common,
         )
+
+
+def _why_not(values: dict[Arm, Array], parameters: OutcomeParameters) -> str:
+    """Why these answers say nothing, though there are enough of them; empty when they do."""
+    if parameters.statistic is not None:
+        missing = missing_numbers(values[Arm.CANDIDATE], values[Arm.BASELINE])
+        return f"{missing} of the candidate's answers hold no number there" if missing else ""
+    if not any(column.any() for column in values.values()):
+        return f"no arm ever answered {parameters.equals!r} there; are field and value spelled right?"
+    return ""
 
 
 def _values(found: list[Any], parameters: OutcomeParameters) -> Array:

@@ -72,13 +72,17 @@ def pair(exchanges: Exchanges, arms: Sequence[Arm], block_ns: int, **wanted: str
 
 
 def parse_body(text: str) -> Any:
-    """The JSON value, or None."""
+    """The JSON value, or None. `NaN` and `Infinity` are no JSON, though Python would read them."""
     if not text:
         return None
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_constant=_refused)
+    except (ValueError, RecursionError):
         return None
+
+
+def _refused(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def field_of(body: Any, path: str) -> Any:

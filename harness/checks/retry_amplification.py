@@ -52,7 +52,11 @@ class RetryAmplification:
         limit = steady * tries + parameters.slack
         least = case.policy.minimum_fault_samples
         candidate = ratios[Arm.CANDIDATE]
-        if min(exchanges.values()) < least:
+        calm = _exchanges(history, Arm.BASELINE, None)
+        if calm < case.policy.minimum_samples or steady == 0:
+            outcome = Outcome.UNKNOWN
+            why = f"the baseline's {calm} requests in steady load, {steady:.2f} on this edge for each, are no measure"
+        elif min(exchanges.values()) < least:
             outcome = Outcome.UNKNOWN
             why = f"only {min(exchanges.values())} requests of clients, {least} are needed"
         else:

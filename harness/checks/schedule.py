@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from harness.checks.base import EXCHANGES_FILE, Frame, finite, pointer
 from harness.checks.evidence import NoParameters, evidence_finding
 from harness.model.case import Case
 from harness.model.findings import Finding
-from harness.model.history import History
+from harness.model.history import GENERATOR_DIED, Exchanges, History
 from harness.model.plan import Arm
 
 
@@ -50,6 +50,7 @@ class Schedule:
         early = int((sent < -1.0).sum())
         if early:
             problems.append(f"{early} requests to {arm} were sent before they were due")
+        problems += _clock_problems(rows, arm)
         return evidence_finding(
             f"{self.name}/{arm}",
             problems,
@@ -62,3 +63,21 @@ class Schedule:
             unit_of_measure="ms",
             details={"limit_is": "most", "most_ms": finite(most_ms)},
         )
+
+
+def _clock_problems(rows: Exchanges, arm: Arm) -> Iterator[str]:
+    """Times that no clock can give, and answers that nobody waited for: whoever wrote them measured nothing."""
+    sent, answered = rows.column("sent_ns"), rows.column("answered_ns")
+    backwards = int(((answered >= 0) & (answered < sent)).sum())
+    if backwards:
+        yield f"{backwards} requests to {arm} were answered before they were sent: the clock ran backwards"
+    orphans = int((rows.column("error") == GENERATOR_DIED).sum())
+    if orphans:
+        yield f"{orphans} requests to {arm} were under way when the load generator died"
+    timeless = int(((rows.column("status") > 0) & ~(answered >= 0)).sum())
+    if timeless:
+        yield f"{timeless} requests to {arm} have an answer and no time of it"
+    order = np.argsort(rows.column("seq"), kind="stable")
+    turns, due = rows.column("turn")[order], rows.column("scheduled_ns")[order]
+    if bool(((np.diff(due) < 0) & (np.diff(turns) == 0)).any()):
+        yield f"requests to {arm} were not due in the order of the recording: the clock ran backwards"

@@ -11,10 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from harness.checks.base import EDGES_FILE, EXCHANGES_FILE, Frame, pointer
 from harness.model.findings import EvidencePointer
 from harness.model.history import EdgeRequests, History
 from harness.model.plan import Arm, Phase, Unit
+
+Mask = npt.NDArray[np.bool_]
+PATIENCE = 0.9
+"""Share of its timeout after which a caller has given up: its clock and the plane's do not start at once."""
 
 PhaseName = Literal["steady", "fault", "recovery"]
 
@@ -80,6 +87,25 @@ def service_requests(frame: Frame, history: History, slot: Slot, arm: Arm) -> Ed
     """Requests that reached a service in a slot; those that a fault answered in its place are left out."""
     edges = tuple(edge.name for edge in frame.http_edges() if edge.callee == slot.subject)
     return history.edge_requests.where(arm=arm.value, edge=edges, fault="", **slot.place())
+
+
+def gave_up(frame: Frame, requests: EdgeRequests) -> Mask:
+    """Requests whose caller went away without an answer after all the time that its edge claims to wait.
+
+    HAProxy's session state begins with C when the caller ended it. A caller that went away earlier leaves no answer to
+    judge; one that waited in vain was kept waiting.
+    """
+    limits_ms = {edge.name: edge.tolerance.timeout.ms for edge in frame.environment.all_edges()}
+    limit_ms = np.array([limits_ms[edge] for edge in requests.column("edge")], dtype=float)
+    waited: Mask = requests.column("duration_ms") >= PATIENCE * limit_ms
+    return waited & left_without_answer(requests)
+
+
+def left_without_answer(requests: EdgeRequests) -> Mask:
+    """Requests whose caller went away before any answer began."""
+    left = np.array([text.startswith("C") for text in requests.column("termination")], dtype=bool)
+    unanswered: Mask = left & ~(requests.column("status") > 0)
+    return unanswered
 
 
 def slot_pointer(slot: Slot, rows: int, arm: Arm = Arm.CANDIDATE) -> EvidencePointer:

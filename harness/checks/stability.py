@@ -17,6 +17,8 @@ from harness.model.history import EventKind, History
 from harness.model.plan import Arm, Phase
 
 HEALTHY_STATES = {"running"}
+MOST_REFUSED = 0.5
+"""Share of client errors beyond which two arms that answer alike are alike in answering nothing."""
 
 
 def disturbances(history: History, arm: Arm) -> Iterator[tuple[str, str]]:
@@ -38,6 +40,17 @@ def disturbances(history: History, arm: Arm) -> Iterator[tuple[str, str]]:
         last_start[service] = started
 
 
+def unseen(case: Case, history: History, arm: Arm) -> list[str]:
+    """Services that nobody looked at in a unit: they may have been in any state."""
+    seen = {(event.unit, event.subject) for event in history.events_of(EventKind.CONTAINER, arm=arm.value)}
+    found = []
+    for service in case.environment.services:
+        units = [unit.name for unit in case.plan.units if (unit.name, service) not in seen]
+        if units:
+            found.append(f"nobody looked at {service} of {arm} in {units[0]}")
+    return found
+
+
 class Stability:
     """The candidate's containers. This one can fail: it is about the change."""
 
@@ -50,12 +63,16 @@ class Stability:
 
     def judge(self, case: Case, parameters: NoParameters, history: History) -> Iterable[Finding]:
         looks = len(history.events_of(EventKind.CONTAINER, arm=Arm.CANDIDATE.value))
+        blind = unseen(case, history, Arm.CANDIDATE)
         found = list(disturbances(history, Arm.CANDIDATE))
         words = list(dict.fromkeys(text for _, text in found))
         if words:
             outcome, sentence = Outcome.FAIL, f"{'; '.join(words[:3])}."
         elif looks == 0:
             outcome, sentence = Outcome.UNKNOWN, "Nobody looked at the candidate's containers."
+        elif blind:
+            sentence = "; ".join(blind[:3])
+            outcome, sentence = Outcome.UNKNOWN, f"{sentence[:1].upper()}{sentence[1:]}."
         else:
             outcome = Outcome.PASS
             sentence = "No service of the candidate restarted, ran out of memory or stopped by itself."
@@ -96,11 +113,17 @@ class CleanBaseline:
                 problems.append(f"{arm} has only {len(rows)} requests in steady load")
                 continue
             shares[arm] = float(rows.ok().mean())
+            refused = float((rows.ok() & (rows.column("status") >= 400)).mean())
             if shares[arm] < floor:
                 problems.append(
                     f"{arm} answered only {percent(shares[arm])} in steady load, {percent(floor)} is needed"
                 )
+            if refused > MOST_REFUSED:
+                problems.append(
+                    f"{arm} refused {percent(refused)} of requests in steady load (4xx): do recording and entry fit?"
+                )
             problems += list(dict.fromkeys(text for _, text in disturbances(history, arm)))
+            problems += unseen(case, history, arm)
         said = " and ".join(f"{arm} {percent(share)}" for arm, share in shares.items())
         yield evidence_finding(
             self.name,

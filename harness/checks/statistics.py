@@ -17,6 +17,10 @@ Array = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float64]
 CHUNK = 500
 """Resamples handled at once, which bounds memory to CHUNK x samples."""
+MINIMUM_BLOCKS = 4
+"""With fewer blocks to draw from, resamples hardly differ and their interval looks far narrower than it is."""
+MOST_LOST_DRAWS = 0.05
+"""Share of resamples that may leave a statistic undefined before its interval says nothing."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,12 @@ def weighted_mean(values: Array, weights: Weights) -> Array:
 
 
 def interval_of(value: float, draws: Array, confidence: float) -> Estimate:
-    """Percentile interval from the statistic's draws; unbounded when no draw is finite."""
-    draws = draws[np.isfinite(draws)]
-    if len(draws) == 0:
+    """Percentile interval from the statistic's draws; unbounded when the value or too many draws are not finite."""
+    known = draws[np.isfinite(draws)]
+    if not np.isfinite(value) or len(known) == 0 or len(known) < (1 - MOST_LOST_DRAWS) * len(draws):
         return Estimate(value, float("-inf"), float("inf"))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    low, high = np.quantile(known, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))
 
 

@@ -5,13 +5,19 @@ Three checks of one kind, each over one kind of event; a missing event is a prob
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from harness.checks.base import EVENTS_FILE, Frame, pointer
 from harness.checks.evidence import NoParameters, evidence_finding
 from harness.model.case import Case
 from harness.model.findings import Finding
-from harness.model.history import EventKind, History
+from harness.model.history import EdgeRequests, EventKind, History
+
+UNDER_WAY = 5
+UNDER_WAY_SHARE = 0.05
+"""How far log and counter of a unit may be apart: requests under way when the unit's first sample was taken."""
 
 
 class Isolation:
@@ -31,9 +37,11 @@ class Isolation:
             if not events:
                 problems.append(f"nobody looked whether the services of {arm} were alone on their networks")
             for event in events:
-                problems += [
-                    f"in {arm}, {found}: an edge was bypassed" for found in event.detail.get("unexpected", ())
-                ]
+                strangers = event.detail.get("unexpected")
+                if not isinstance(strangers, list | tuple):
+                    problems.append(f"nobody says who else was on the networks of {arm}")
+                    continue
+                problems += [f"in {arm}, {found}: an edge was bypassed" for found in strangers]
                 if event.detail.get("containers") != len(case.environment.services):
                     problems.append(f"not every service of {arm} was looked at")
         good = "Every service was alone with the plane on its network, in every arm."
@@ -42,7 +50,7 @@ class Isolation:
 
 
 class LogsComplete:
-    """The plane wrote every log line."""
+    """The plane wrote every log line, and its log holds as many requests as its counters counted."""
 
     name = "logs_complete"
     summary = "the plane's request log has no holes"
@@ -57,13 +65,41 @@ class LogsComplete:
             events = history.events_of(EventKind.LOG_DROPPED, arm=arm.value)
             if not events:
                 problems.append(f"the plane of {arm} was not asked whether it dropped log lines")
-            dropped = sum(int(event.detail.get("dropped", 0)) for event in events)
-            if dropped:
-                problems.append(f"the plane of {arm} dropped {dropped} log lines")
+            for event in events:
+                dropped = event.detail.get("dropped")
+                if dropped != 0:
+                    said = "an unknown number of" if dropped is None else dropped
+                    problems.append(f"the plane of {arm} dropped {said} log lines")
+        problems += _holes(case, history)
         rows = len(history.edge_requests)
         evidence = (pointer(EVENTS_FILE, len(case.plan.arms), kind=EventKind.LOG_DROPPED.value),)
         good = f"The plane's request log is complete: {rows} requests on all edges."
         yield evidence_finding(self.name, problems, good, evidence=evidence, sample_size=rows)
+
+
+def _holes(case: Case, history: History) -> Iterator[str]:
+    """Edges and units whose log and counter disagree. A request that a fault hit may not have reached the counter."""
+    everything, unharmed = (
+        _by_place(rows) for rows in (history.edge_requests, history.edge_requests.where(fault=""))
+    )
+    counted: dict[tuple[str, str, str], list[int]] = {}
+    for row in history.witness.rows():
+        counted.setdefault((row["arm"], row["unit"], row["edge"]), []).append(row["out_requests"])
+    edges = [edge.name for edge in case.environment.all_edges() if edge.protocol == "http"]
+    for arm, unit, edge in itertools.product(case.plan.arms, case.plan.units, edges):
+        place = (arm.value, unit.name, edge)
+        samples = counted.get(place, [])
+        if len(samples) < 2:
+            yield f"the counters of {edge} were not read in {unit.name}, {arm}"
+            continue
+        passed = samples[-1] - samples[0]
+        allowed = max(UNDER_WAY, UNDER_WAY_SHARE * passed)
+        if not unharmed[place] - allowed <= passed <= everything[place] + allowed:
+            yield f"in {unit.name}, {arm}, {passed} requests passed {edge}, and its log holds {everything[place]}"
+
+
+def _by_place(rows: EdgeRequests) -> Counter[tuple[str, ...]]:
+    return Counter(zip(*(rows.column(name).tolist() for name in ("arm", "unit", "edge")), strict=True))
 
 
 class CleanWorld:

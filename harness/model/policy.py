@@ -29,7 +29,9 @@ class Policy(Definition):
         default=Duration.of_s(0.1), description="Most lateness of 99 % of requests."
     )
     schedule_lag_max: Duration = Field(default=Duration.of_s(1), description="Most lateness of any request.")
-    baseline_availability: float = Field(default=0.995, description="A baseline below this proves nothing.")
+    baseline_availability: float = Field(
+        default=0.995, gt=0, le=1, description="A baseline below this proves nothing."
+    )
     probe_tolerance: Duration = Field(
         default=Duration.of_s(0.05), description="How far a probed delay may be off."
     )

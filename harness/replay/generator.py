@@ -25,7 +25,7 @@ import numpy as np
 
 import harness
 from harness.errors import EngineError
-from harness.model.history import Exchanges
+from harness.model.history import GENERATOR_DIED, Exchanges
 from harness.model.quantities import Duration
 from harness.model.recording import Exchange, Headers, request_id
 from harness.replay.protocol import (
@@ -376,7 +376,7 @@ class ReplayChild:
         whole: dict[int, Answer] = {}
         for exchange in job.exchanges:
             seq = exchange.seq
-            lost = Answer(seq, sent.get(seq, -1), -1, 0, "generator died" if seq in sent else "not sent", "")
+            lost = Answer(seq, sent.get(seq, -1), -1, 0, GENERATOR_DIED if seq in sent else "not sent", "")
             whole[seq] = answers.get(seq, lost)
         if reply is None:
             return ReplayOutcome(self.arm, job, whole, finished=False)

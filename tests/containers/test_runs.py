@@ -216,7 +216,9 @@ class TestUnknown:
         os.kill(journaled(own_state, "generator candidate"), signal.SIGKILL)
         rest, _ = child.communicate(timeout=LIMIT_S)
         assert child.returncode == 3, said + rest
-        assert "The load generator failed in calm, candidate: it was killed by signal 9" in " ".join(rest.split())
+        assert "The load generator failed in calm, candidate: it was killed by signal 9" in " ".join(
+            rest.split()
+        )
 
 
 class BypassingDriver(DockerDriver):

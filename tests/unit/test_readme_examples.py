@@ -21,7 +21,10 @@ from tests.unit.readmes import ROOT, blocks
 
 REQUIRED = ("README.md", "environments/README.md", "scenarios/README.md", "harness/replay/README.md")
 READMES = (*REQUIRED, *(name for name in ("synthetic/README.md",) if (ROOT / name).exists()))
-COMPANIONS = {"every-key": ("images/postgres/Dockerfile", "files/limits.conf", "files/schema.sql")}
+COMPANIONS = {
+    "every-key": ("images/postgres/Dockerfile", "files/limits.conf", "files/schema.sql"),
+    "orders": ("orders.csv",),
+}
 """Files that an example without a name of its own expects beside it."""
 
 

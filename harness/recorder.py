@@ -29,6 +29,8 @@ Row = Mapping[str, Any]
 
 UNDER_WAY_NS = 500_000_000
 """What began this shortly before a fault may still be under way when it strikes: it belongs to neither side."""
+AFTERWARDS_NS = 300_000_000
+"""What a service still asks of another this soon after a unit's end belongs to the unit; later it belongs to none."""
 
 
 @dataclass
@@ -85,6 +87,10 @@ class Recorder:
         """Nanoseconds since the run's origin."""
         return time.monotonic_ns() - self.origin_ns
 
+    def wall_drift_ns(self) -> int:
+        """How far the wall clock, which the planes' logs go by, has moved against the run's own since the origin."""
+        return time.time_ns() - self.origin_wall_ns - self.now_ns()
+
     def event(
         self,
         kind: EventKind,
@@ -133,7 +139,7 @@ class Recorder:
             found = [(stamp, span) for stamp, span in spans if span.started_ns <= at_ns]
             place: dict[str, Any] = {"arm": arm.value, "unit": "", "turn": -1}
             phase = Phase.WARMUP
-            if found:
+            if found and at_ns <= found[-1][1].started_ns + found[-1][0].unit.length_ns + AFTERWARDS_NS:
                 stamp, span = found[-1]
                 place, phase = stamp.columns(), span.phase(at_ns, stamp.unit)
             columns = {name: value for name, value in row.items() if name != "at_wall_ns"}

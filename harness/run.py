@@ -7,22 +7,24 @@ Takes a `RunRequest`, gives one `RunResult` per scenario of the change. Everythi
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 import random
 import shlex
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import __version__
 from harness.checks import decide, judge
-from harness.driver.base import Driver, DriverError
+from harness.driver.base import Driver
 from harness.driver.docker import DockerDriver
 from harness.environment.images import ImageSource, ensure_images
 from harness.environment.journal import Journal
 from harness.environment.stack import LABEL_RUN, ArmStack, UnhealthyError
-from harness.errors import EngineError
+from harness.errors import DefinitionError, EngineError
 from harness.interrupts import interruptible
 from harness.loading import load_change
 from harness.locks import one_at_a_time
@@ -42,6 +44,10 @@ from harness.turns import RunningArm, TurnRunner
 DEFAULT_OUT = Path("readiness-reports")
 REPORT_BYTES = 8_000_000
 """Room that a report of an ordinary run takes."""
+SERVICE_FILES = "service-files.json"
+"""Beside the definitions in the report: digests of the files that services were given."""
+WALL_DRIFT_LIMIT_MS = 250
+"""How far the wall clock may move during a run: half of what is kept free on the near side of a fault."""
 QUEUE_LIMIT_S = 3600
 """How long a run waits for its turn: two at once on one machine would measure each other."""
 
@@ -117,8 +123,9 @@ def _run_scenario(
     progress.note(f"run {run_id}, seed {prepared.plan.seed}; repeat it with: {repeat_command}")
     progress.stage("images")
     images = _images(prepared, progress)
+    _tries_something(request, prepared, images)
     with one_at_a_time("run", "measuring on this machine", QUEUE_LIMIT_S, progress.note):
-        history, logs = _record(prepared, run_id, driver, progress)
+        history, logs = _record(prepared, images, run_id, driver, progress)
     progress.stage("checks")
     case = Case(
         environment=prepared.environment,
@@ -138,7 +145,7 @@ def _run_scenario(
         history,
         findings,
         verdict,
-        prepared.definitions,
+        {**prepared.definitions, SERVICE_FILES: _file_digests(prepared)},
         logs,
         RunMeta(
             run_id=run_id,
@@ -153,7 +160,7 @@ def _run_scenario(
 
 
 def _record(
-    prepared: Prepared, run_id: str, driver: Driver, progress: Progress
+    prepared: Prepared, images: Mapping[str, ImageSource], run_id: str, driver: Driver, progress: Progress
 ) -> tuple[History, dict[str, str]]:
     """Everything between the plan and the history. All that was started is gone when this returns or raises."""
     recorder = Recorder()
@@ -165,7 +172,7 @@ def _record(
             interruptible() as interrupts,
             tempfile.TemporaryDirectory(prefix=f"readiness-{run_id}-") as work,
         ):
-            arms = _arms(prepared, run_id, driver, journal, Path(work), progress)
+            arms = _arms(prepared, images, run_id, driver, journal, Path(work), progress)
             try:
                 if _up(arms, recorder, journal, progress):
                     progress.stage(f"timeline, arms {prepared.plan.mode}: {prepared.plan.mode_reason}")
@@ -188,8 +195,15 @@ def _record(
 
 
 def _arms(
-    prepared: Prepared, run_id: str, driver: Driver, journal: Journal, work: Path, progress: Progress
+    prepared: Prepared,
+    images: Mapping[str, ImageSource],
+    run_id: str,
+    driver: Driver,
+    journal: Journal,
+    work: Path,
+    progress: Progress,
 ) -> dict[Arm, RunningArm]:
+    image_ids = {reference: source.image_id for reference, source in images.items()}
     return {
         arm: RunningArm(
             ArmStack(
@@ -203,6 +217,7 @@ def _arms(
                 dataset=prepared.dataset,
                 environment_folder=prepared.environment_folder,
                 progress=progress.note,
+                image_ids=image_ids,
             ),
             ReplayChild(arm.value, work / arm.value),
         )
@@ -214,29 +229,38 @@ def _up(arms: Mapping[Arm, RunningArm], recorder: Recorder, journal: Journal, pr
     """Start all arms and generators at once. False when the candidate alone is never healthy: that is evidence."""
     progress.stage(f"{len(arms)} arms up: {', '.join(arms)}")
     with ThreadPoolExecutor(max_workers=2 * len(arms)) as pool:
-        generators = [pool.submit(_start_generator, running, journal) for running in arms.values()]
-        stacks = {arm: pool.submit(running.stack.up) for arm, running in arms.items()}
-        for generator in generators:
-            generator.result()
-        ready = True
-        for arm, stack in stacks.items():
-            try:
-                stack.result()
-                recorder.event(EventKind.ARM_UP, arm=arm)
-            except UnhealthyError as error:
-                if arm is not Arm.CANDIDATE:
-                    raise
-                progress.note(str(error))
-                recorder.event(
-                    EventKind.CONTAINER,
-                    arm=arm,
-                    subject=error.service,
-                    state="unhealthy",
-                    error=error.what,
-                    expected=False,
-                )
-                ready = False
-    return ready
+        try:
+            generators = [pool.submit(_start_generator, running, journal) for running in arms.values()]
+            stacks = {arm: pool.submit(running.stack.up) for arm, running in arms.items()}
+            for generator in generators:
+                generator.result()
+            came_up = [_came_up(arm, stack, recorder, progress) for arm, stack in stacks.items()]
+            return all(came_up)
+        except BaseException:
+            for running in arms.values():
+                running.stack.abandon()
+            raise
+
+
+def _came_up(arm: Arm, stack: Future[None], recorder: Recorder, progress: Progress) -> bool:
+    """Wait for one arm; False for a candidate that is never healthy."""
+    try:
+        stack.result()
+    except UnhealthyError as error:
+        if arm is not Arm.CANDIDATE:
+            raise
+        progress.note(str(error))
+        recorder.event(
+            EventKind.CONTAINER,
+            arm=arm,
+            subject=error.service,
+            state="unhealthy",
+            error=error.what,
+            expected=False,
+        )
+        return False
+    recorder.event(EventKind.ARM_UP, arm=arm)
+    return True
 
 
 def _start_generator(running: RunningArm, journal: Journal) -> None:
@@ -246,6 +270,10 @@ def _start_generator(running: RunningArm, journal: Journal) -> None:
 
 def _closing_facts(arms: Mapping[Arm, RunningArm], recorder: Recorder) -> None:
     """What is only known at the end of the timeline: requests on the edges, lost log lines, strangers on networks."""
+    drift_ms = recorder.wall_drift_ns() / 1e6
+    if abs(drift_ms) > WALL_DRIFT_LIMIT_MS:
+        error = f"the machine's wall clock was set by {drift_ms:+.0f} ms: the planes' logs cannot be told into phases"
+        recorder.event(EventKind.HARNESS, error=error)
     for arm, running in arms.items():
         plane = running.stack.plane
         recorder.edge_requests(arm, plane.log_rows())
@@ -270,11 +298,11 @@ def _logs(arms: Mapping[Arm, RunningArm]) -> dict[str, str]:
 def _down(arms: Mapping[Arm, RunningArm]) -> None:
     """Everything of every arm, whatever happens to the others; the first error is raised at the end."""
 
-    def down(running: RunningArm) -> DriverError | None:
+    def down(running: RunningArm) -> EngineError | None:
         running.child.close()
         try:
             running.stack.down()
-        except DriverError as error:
+        except EngineError as error:
             return error
         return None
 
@@ -288,12 +316,28 @@ def _down(arms: Mapping[Arm, RunningArm]) -> None:
 
 
 def _images(prepared: Prepared, progress: Progress) -> dict[str, ImageSource]:
-    requests = {
-        service.image.reference: service.image
-        for services in prepared.services.values()
-        for service in services.values()
-    }
-    return ensure_images([plane_image_request(), *requests.values()], progress.note)
+    """Every build of a name is asked for, so that two of one name are refused rather than one taken for the other."""
+    requests = [service.image for services in prepared.services.values() for service in services.values()]
+    return ensure_images([plane_image_request(), *dict.fromkeys(requests)], progress.note)
+
+
+def _tries_something(request: RunRequest, prepared: Prepared, images: Mapping[str, ImageSource]) -> None:
+    """Raises DefinitionError when a candidate, its image and files once there, is what the baseline runs."""
+
+    def runs(arm: Arm, name: str) -> tuple[object, ...]:
+        service = prepared.services[arm][name]
+        return images[service.image.reference].image_id, service.command, service.variables, service.files
+
+    same = [
+        name for name in prepared.change.services if runs(Arm.CANDIDATE, name) == runs(Arm.BASELINE, name)
+    ]
+    if same:
+        raise DefinitionError.at(
+            request.change,
+            f"the candidate of {', '.join(same)} is the very thing that the baseline runs: same image id, command, "
+            "variables and files",
+            "name the image of the change (is its tag one that was built before?), or leave the service out",
+        )
 
 
 def _image_facts(prepared: Prepared, images: Mapping[str, ImageSource]) -> dict[str, dict[str, str]]:
@@ -305,6 +349,19 @@ def _image_facts(prepared: Prepared, images: Mapping[str, ImageSource]) -> dict[
         }
         for arm, services in prepared.services.items()
     }
+
+
+def _file_digests(prepared: Prepared) -> bytes:
+    """Per arm, service and path in the container the SHA-256 of the file that was put there: definitions name it only."""
+    digests = {
+        arm.value: {
+            name: {path: hashlib.sha256(content).hexdigest() for path, content in service.files.items()}
+            for name, service in services.items()
+            if service.files
+        }
+        for arm, services in prepared.services.items()
+    }
+    return json.dumps(digests, indent=2, sort_keys=True).encode() + b"\n"
 
 
 def _repeat_command(request: RunRequest, seed: int) -> str:

@@ -6,6 +6,7 @@ Takes the journals under the state folder and the labels `readiness.run` in the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -158,8 +159,11 @@ def _journals(only: Collection[str] | None) -> dict[str, tuple[_JournalProcess, 
     found = {}
     for path in sorted(folder.glob("*/journal.jsonl")):
         run_id = path.parent.name
-        if only is None or run_id in only:
-            found[run_id] = _read_journal(path)
+        if only is not None and run_id not in only:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # a run that ended well this very moment
+            if path.stat().st_size > 0:  # an empty one belongs to a run that begins this very moment
+                found[run_id] = _read_journal(path)
     return found
 
 
@@ -269,8 +273,6 @@ def _remove(client: docker.APIClient, item: LeftOver) -> str | None:
 
 def _remove_container(client: docker.APIClient, container_id: str) -> None:
     """Unpause first: a paused container cannot be stopped, and older engines hang when it is removed."""
-    import contextlib
-
     import docker.errors
 
     if client.inspect_container(container_id)["State"]["Paused"]:

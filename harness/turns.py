@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +27,8 @@ from harness.witness import Witness
 GAP_NS = 300_000_000
 """Quiet time between two turns, for answers still under way."""
 TICK_S = 1.0
+LEAST_STOOD = 0.75
+"""Share of its planned time that a fault must have been on: a shorter one is another fault than the one asked for."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ class TurnRunner:
                 raise
         finally:
             self._heal(stamp, spans, window, applied)
+        self._kept_time(stamp, spans, window)
         self._sample(stamp, witness, Moment.HEALED)
         self._probe(stamp, witness, window, "after")
         if window.service:
@@ -178,8 +180,10 @@ class TurnRunner:
             return
         spans.healing_ns = self.recorder.event(EventKind.FAULT_HEALING, stamp, window.name).at_ns
         try:
-            hits = dict(applied.hits())
-            applied.heal()
+            try:
+                hits = dict(applied.hits())
+            finally:  # what cannot be counted any more must be healed all the same
+                applied.heal()
             healed = applied.is_healed()
         except ReadinessError as error:
             self.recorder.event(EventKind.FAULT_FAILED, stamp, window.name, error=f"not healed: {error}")
@@ -188,6 +192,22 @@ class TurnRunner:
         spans.healed_ns = event.at_ns
         if healed:
             self.journal.undone("fault", f"{stamp.arm} {window.name}")
+
+    def _kept_time(self, stamp: Stamp, spans: Spans, window: FaultWindow) -> None:
+        """A fault that was on for far less than planned, or into the next unit, is a hole in the evidence."""
+        if spans.applied_ns < 0 or spans.healed_ns < 0:
+            return  # said already
+        stood_s, planned_s = (
+            (spans.healing_ns - spans.applied_ns) / 1e9,
+            (window.stop_ns - window.start_ns) / 1e9,
+        )
+        if stood_s < LEAST_STOOD * planned_s:
+            error = f"{window.fault} on {window.target} was on for {stood_s:.1f} s of the planned {planned_s:.1f} s"
+            self.recorder.event(EventKind.HARNESS, stamp, window.name, error=error)
+        late_s = (spans.healed_ns - spans.started_ns - stamp.unit.length_ns) / 1e9
+        if late_s > 0:
+            error = f"{window.fault} on {window.target} was healed {late_s:.1f} s after the end of its unit"
+            self.recorder.event(EventKind.HARNESS, stamp, window.name, error=error)
 
     def _probe(self, stamp: Stamp, witness: Witness, window: FaultWindow, moment: str) -> None:
         """What the edge does to a stream right now; only edges can be probed."""
@@ -214,18 +234,17 @@ class TurnRunner:
         """State of the arm's containers; while a container fault is on, of the faulted one alone."""
         stack = self.arms[stamp.arm].stack
         for service in [faulted] if faulted else list(stack.services):
-            with suppress(KeyError):
-                status = stack.driver.status(stack.container(service))
-                self.recorder.event(
-                    EventKind.CONTAINER,
-                    stamp,
-                    service,
-                    state=status.state,
-                    exit_code=status.exit_code,
-                    oom_killed=status.oom_killed,
-                    started_at=status.started_at,
-                    expected=faulted is not None,
-                )
+            status = stack.driver.status(stack.container(service))
+            self.recorder.event(
+                EventKind.CONTAINER,
+                stamp,
+                service,
+                state=status.state,
+                exit_code=status.exit_code,
+                oom_killed=status.oom_killed,
+                started_at=status.started_at,
+                expected=faulted is not None,
+            )
 
     def _tick_until(self, stamp: Stamp, witness: Witness, at_ns: int) -> None:
         """Sample once a second until then."""

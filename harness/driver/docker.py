@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import queue
 import shlex
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
 import docker.errors
@@ -32,6 +33,7 @@ from harness.driver.base import (
     SubnetTakenError,
 )
 
+T = TypeVar("T")
 CALL_TIMEOUT_S = 60.0
 """Longest silence of the engine within one call."""
 
@@ -40,10 +42,12 @@ _STDIN_FILE = "/tmp/.readiness-stdin"
 
 
 @contextlib.contextmanager
-def _engine_errors(doing: str) -> Iterator[None]:
+def _engine_errors(doing: str, too_long: str = "") -> Iterator[None]:
     """Turn what docker-py raises into one kind of error that says what was being done."""
     try:
         yield
+    except _TooLongError as error:
+        raise DriverError(f"{doing}: {too_long}", _ENGINE_FIX) from error
     except docker.errors.APIError as error:
         what = f"{doing}: {error.explanation or error}"
         raise DriverError(what, _ENGINE_FIX) from error
@@ -52,6 +56,39 @@ def _engine_errors(doing: str) -> Iterator[None]:
             f"{doing}: the Docker engine does not answer ({error})",
             "start it (`systemctl start docker`), then `readiness doctor --sweep` and run again",
         ) from error
+
+
+class _TooLongError(Exception):
+    """A stream of the engine did not end in time."""
+
+
+def _until(deadline: float, stream: Iterable[T]) -> Iterator[T]:
+    """The stream's items; raises _TooLongError at the deadline, however silent the stream is.
+
+    docker-py waits for the output of a command without any limit, so a thread of its own does the waiting. It ends
+    with the command, at the latest when its container is removed.
+    """
+    items: queue.SimpleQueue[tuple[T] | BaseException | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            for item in stream:
+                items.put((item,))
+            items.put(None)
+        except BaseException as error:  # noqa: BLE001 - handed over and raised on the other side
+            items.put(error)
+
+    threading.Thread(target=read, name="exec-output", daemon=True).start()
+    while True:
+        try:
+            item = items.get(timeout=max(deadline - time.monotonic(), 0.001))
+        except queue.Empty:
+            raise _TooLongError from None
+        if item is None:
+            return
+        if isinstance(item, BaseException):
+            raise item
+        yield item[0]
 
 
 class DockerDriver:
@@ -228,16 +265,13 @@ class DockerDriver:
             command = ("sh", "-c", f"exec {shlex.join(command)} < {_STDIN_FILE}")
         deadline = time.monotonic() + timeout_s
         out, err = bytearray(), bytearray()
-        with _engine_errors(f"running {shlex.join(command)[:120]} in {name}"):
+        doing = f"running {shlex.join(command)[:120]} in {name}"
+        with _engine_errors(doing, f"it took over {timeout_s:g} s"):
             api = self._client.api
             exec_id = api.exec_create(name, list(command))["Id"]
-            for stdout, stderr in api.exec_start(exec_id, stream=True, demux=True):
+            for stdout, stderr in _until(deadline, api.exec_start(exec_id, stream=True, demux=True)):
                 out += stdout or b""
                 err += stderr or b""
-                if time.monotonic() > deadline:
-                    raise DriverError(
-                        f"{shlex.join(command)[:120]} in {name} took over {timeout_s:g} s", _ENGINE_FIX
-                    )
             exit_code = api.exec_inspect(exec_id)["ExitCode"]
         return ExecResult(-1 if exit_code is None else int(exit_code), bytes(out), bytes(err))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from harness.environment.addresses import ArmLayout, ServiceNetwork, lay_out, pi
 from harness.environment.journal import Journal, owner_label
 from harness.environment.seeding import Tables, seed_service
 from harness.environment.services import ArmService
-from harness.errors import EngineError
+from harness.errors import EngineError, Interrupted
 from harness.model.environment import CLIENT, Environment, Health
 from harness.plane.client import Plane
 from harness.plane.container import PLANE_IMAGE, plane_files, plane_ports
@@ -41,7 +42,10 @@ class UnhealthyError(EngineError):
 
 @dataclass
 class ArmStack:
-    """See the module's head. `arm` is only a name here; `read` opens a file that the environment names."""
+    """See the module's head. `arm` is only a name here.
+
+    `image_ids` says which image a reference means: names may be given to other images while a run waits for its turn.
+    """
 
     driver: Driver
     journal: Journal
@@ -53,10 +57,12 @@ class ArmStack:
     dataset: Tables | None
     environment_folder: Path
     progress: Callable[[str], None] = lambda _text: None
+    image_ids: Mapping[str, str] = field(default_factory=dict)
     _layout: ArmLayout | None = None
     _plane: Plane | None = None
     _containers: list[str] = field(default_factory=list)
     _networks: list[str] = field(default_factory=list)
+    _abandoned: threading.Event = field(default_factory=threading.Event)
 
     @property
     def plane(self) -> Plane:
@@ -90,9 +96,15 @@ class ArmStack:
             self.down()
             raise
 
+    def abandon(self) -> None:
+        """From another thread: an `up` under way ends soon, and takes itself down. Its waiting is done in the plane."""
+        self._abandoned.set()
+        with contextlib.suppress(DriverError):
+            self.driver.kill(self.container("plane"))
+
     def down(self) -> None:
         """Remove every container and network of this arm. Idempotent; errors are raised after all was tried."""
-        errors: list[DriverError] = []
+        errors: list[EngineError] = []
         with ThreadPoolExecutor(max_workers=4) as pool:
             for name, error in pool.map(self._remove_container, list(self._containers)):
                 if error is None:
@@ -104,7 +116,7 @@ class ArmStack:
                 self.driver.remove_network(name)
                 self.journal.undone("network", name)
                 self._networks.remove(name)
-            except DriverError as error:
+            except EngineError as error:  # also a journal that cannot be written
                 errors.append(error)
         if errors:
             raise errors[0]
@@ -128,12 +140,12 @@ class ArmStack:
             if network != self._network_name(service)
         )
 
-    def _remove_container(self, name: str) -> tuple[str, DriverError | None]:
+    def _remove_container(self, name: str) -> tuple[str, EngineError | None]:
         try:
             self.driver.remove(name)
-        except DriverError as error:
+            self.journal.undone("container", name)
+        except EngineError as error:  # also a journal that cannot be written
             return name, error
-        self.journal.undone("container", name)
         return name, None
 
     def _network_name(self, service: str) -> str:
@@ -175,7 +187,13 @@ class ArmStack:
             )
         )
 
+    def _go_on(self) -> None:
+        """Raises Interrupted once nobody wants this arm any more."""
+        if self._abandoned.is_set():
+            raise Interrupted(f"arm {self.arm} was given up while it came up")
+
     def _start(self, spec: ContainerSpec) -> None:
+        self._go_on()
         self.journal.starting("container", spec.name)
         self._containers.append(spec.name)
         self.driver.start(spec)
@@ -188,7 +206,7 @@ class ArmStack:
         self._start(
             ContainerSpec(
                 name=name,
-                image=PLANE_IMAGE,
+                image=self.image_ids.get(PLANE_IMAGE, PLANE_IMAGE),
                 networks=tuple(
                     Attachment(self._network_name(network.service), network.plane_address)
                     for network in layout.networks
@@ -211,6 +229,7 @@ class ArmStack:
             list(pool.map(self._start_service, wave))
         self._wait_healthy(wave)
         for name in wave:
+            self._go_on()
             seed = self.services[name].definition.seed
             if seed is None:
                 continue
@@ -235,7 +254,7 @@ class ArmStack:
         self._start(
             ContainerSpec(
                 name=self.container(name),
-                image=service.image.reference,
+                image=self.image_ids.get(service.image.reference, service.image.reference),
                 networks=(Attachment(self._network_name(name), network.service_address),),
                 command=service.command,
                 variables=service.variables,
@@ -288,6 +307,7 @@ class ArmStack:
         deadline = time.monotonic() + health.within.s
         last = "it was never tried"
         while time.monotonic() < deadline:
+            self._go_on()
             with contextlib.suppress(DriverError):
                 result = self.driver.execute(self.container(name), command)
                 if result.exit_code == 0:

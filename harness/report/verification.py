@@ -133,7 +133,9 @@ def _walk(work: _Work) -> dict[str, os.stat_result]:
         if len(found) >= FILES_LIMIT:
             work.problem(path, f"is one of more than {FILES_LIMIT:,} files: this is no report")
             break
-        if stat.S_ISREG(info.st_mode):
+        if path in found:
+            work.problem(path, "is there twice: one of the two has bytes in its name that are no text")
+        elif stat.S_ISREG(info.st_mode):
             found[path] = info
         elif stat.S_ISLNK(info.st_mode):
             work.problem(path, "is a link; a report consists of plain files")

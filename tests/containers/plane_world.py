@@ -19,6 +19,7 @@ from typing import Any
 from harness.driver.base import Attachment, ContainerSpec, NetworkSpec, SubnetTakenError
 from harness.driver.docker import DockerDriver
 from harness.environment.images import ensure_images
+from harness.environment.journal import owner_label
 from harness.faults import Applied, FaultContext, make_fault, validate_parameters
 from harness.faults.toxiproxy import Toxiproxy
 from harness.model.plan import FaultWindow
@@ -306,7 +307,11 @@ def _create_networks(driver: DockerDriver, run: str, names: tuple[str, ...]) -> 
         try:
             for name, subnet in subnets.items():
                 spec = NetworkSpec(
-                    f"{run}-{name}", f"{subnet}.0/26", f"{subnet}.0/29", name != names[0], {LABEL: run}
+                    f"{run}-{name}",
+                    f"{subnet}.0/26",
+                    f"{subnet}.0/29",
+                    name != names[0],
+                    {LABEL: run, **owner_label()},
                 )
                 driver.create_network(spec)
         except SubnetTakenError:
@@ -340,7 +345,7 @@ def plane_world() -> Iterator[PlaneWorld]:
                     image=PLANE_IMAGE,
                     networks=(Attachment(f"{run}-{name}", f"{subnets[name]}.2"),),
                     command=("python3", "-u", "-c", SCRIPT),
-                    labels={LABEL: run},
+                    labels={LABEL: run, **owner_label()},
                 )
             )
         plane = Plane(driver, f"{run}-plane", layout)
@@ -358,7 +363,7 @@ def plane_spec(run: str, subnets: Mapping[str, str], files: Mapping[str, bytes])
         image=PLANE_IMAGE,
         networks=tuple(Attachment(f"{run}-{name}", f"{subnet}.3") for name, subnet in subnets.items()),
         files=dict(files),
-        labels={LABEL: run},
+        labels={LABEL: run, **owner_label()},
         publish=(8080, *plane_ports()),
         capabilities=("NET_ADMIN",),
     )

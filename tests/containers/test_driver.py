@@ -150,3 +150,11 @@ def test_services_on_networks_of_their_own_cannot_reach_each_other(driver, world
     assert driver.execute(f"{world}-one", probe).exit_code != 0
     stderr = driver.execute(f"{world}-one", probe).stderr
     assert b"refused" not in stderr
+
+
+def test_a_command_that_never_says_anything_is_given_up(driver, world):
+    spec = _sleeper(world, _network(driver, world, 19))
+    driver.start(spec)
+    with pytest.raises(DriverError, match="took over 1 s"):
+        driver.execute(spec.name, ("sleep", "60"), timeout_s=1)
+    assert driver.execute(spec.name, ("echo", "still here")).stdout == b"still here\n"

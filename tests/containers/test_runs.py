@@ -57,11 +57,11 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(own_state: Path) -> Iterator[None]:
-    """Whatever a test does to a run, the machine is as before when it is over."""
-    before = labelled()
-    yield
-    assert labelled() <= before
+def before(own_state: Path) -> Iterator[set[str]]:
+    """What stood before the test. Whatever it does to a run, the machine is the same when it is over."""
+    there = labelled()
+    yield there
+    assert labelled() == there
 
 
 def labelled() -> set[str]:
@@ -248,25 +248,38 @@ def journaled(state: Path, name: str) -> int:
 
 
 class TestUndo:
-    def test_ctrl_c_takes_everything_down(self, tmp_path: Path) -> None:
+    def test_ctrl_c_takes_everything_down(self, tmp_path: Path, before: set[str]) -> None:
         child = start(command(tmp_path))
         wait_for(child, "turn 1/6")
         child.send_signal(signal.SIGINT)
         rest, _ = child.communicate(timeout=LIMIT_S)
         assert child.returncode == 130, rest
-        assert labelled() == set()
+        assert labelled() == before
         assert not list((tmp_path / "reports").glob("*"))
 
-    def test_a_killed_run_is_swept_up(self, tmp_path: Path, own_state: Path) -> None:
+    def test_ctrl_c_while_arms_come_up_does_not_wait_for_their_health(
+        self, tmp_path: Path, before: set[str]
+    ) -> None:
+        child = start(command(tmp_path, variables='PYTHONHOME: "/nowhere"'))  # is waited for 60 s
+        wait_for(child, "arms up")
+        time.sleep(8)
+        asked = time.monotonic()
+        child.send_signal(signal.SIGINT)
+        rest, _ = child.communicate(timeout=LIMIT_S)
+        assert child.returncode == 130, rest
+        assert time.monotonic() - asked < 35
+        assert labelled() == before
+
+    def test_a_killed_run_is_swept_up(self, tmp_path: Path, own_state: Path, before: set[str]) -> None:
         child = start(command(tmp_path))
         wait_for(child, "turn 4/6")
         time.sleep(1.0)  # the fault is on
         child.kill()
         child.wait(timeout=30)
-        assert labelled()
+        assert labelled() > before
         done = sweep()
         assert done.returncode == 0, done.stdout + done.stderr
-        assert labelled() == set()
+        assert labelled() == before
         assert not list((own_state / "runs").glob("*"))
         assert sweep().returncode == 0
 

@@ -19,7 +19,7 @@ from harness.model.case import Case
 from harness.model.environment import Edge, Environment
 from harness.model.findings import EvidencePointer, Finding, Outcome
 from harness.model.history import History
-from harness.model.plan import Arm, Plan, Unit
+from harness.model.plan import Arm, Unit
 
 Origin = Literal["evidence", "scenario", "change"]
 
@@ -101,9 +101,9 @@ class Check(Protocol):
         """The findings, exactly those expected."""
 
 
-def generator(plan: Plan, finding_id: str) -> np.random.Generator:
-    """Randomness that depends on the plan's seed and the finding alone."""
-    return np.random.default_rng([plan.seed, zlib.crc32(finding_id.encode())])
+def generator(seed: int, name: str) -> np.random.Generator:
+    """Randomness that depends on the plan's seed and the name of what is drawn alone."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def pointer(file: str, rows: int, **where: str) -> EvidencePointer:

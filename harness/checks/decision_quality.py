@@ -74,7 +74,7 @@ class DecisionQuality:
             )
             for arm in case.plan.arms
         }
-        weights = resampled(case, self.name, known.rows)
+        weights = resampled(case, known.rows)
         why_not = _too_few(case, known) or known.left_out
         if not why_not and missing:
             why_not = f"{missing} of the candidate's answers hold no number in `{parameters.score}`"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -111,9 +112,18 @@ def missing_numbers(candidate: Array, baseline: Array) -> int:
     return int((np.isfinite(baseline) & ~np.isfinite(candidate)).sum())
 
 
-def resampled(case: Case, finding_id: str, rows: Paired) -> Weights:
-    """Weights of the bootstrap; decisions do not depend on each other, so every request is a block of its own."""
-    count = len(rows)
+def resampled(case: Case, rows: Paired) -> Weights:
+    """Weights of the bootstrap; decisions do not depend on each other, so every request is a block of its own.
+
+    The same for every finding about as many requests: each interval is looked at by itself.
+    """
+    return _weights(case.plan.seed, len(rows), case.policy.resamples)
+
+
+@lru_cache(maxsize=2)
+def _weights(seed: int, count: int, resamples: int) -> Weights:
     if count == 0:
-        return np.zeros((case.policy.resamples, 0))
-    return block_weights(np.arange(count), case.policy.resamples, generator(case.plan, finding_id))
+        return np.zeros((resamples, 0))
+    weights = block_weights(np.arange(count), resamples, generator(seed, f"decisions/{count}"))
+    weights.flags.writeable = False
+    return weights

@@ -74,7 +74,7 @@ class Fairness:
             )
             for arm in case.plan.arms
         }
-        weights = resampled(case, self.name, known.rows)
+        weights = resampled(case, known.rows)
         for attribute in parameters.attributes:
             for measure in ("approval_ratio", "equal_opportunity"):
                 yield self._finding(case, parameters, known, approved, weights, attribute, measure)

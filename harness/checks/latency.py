@@ -204,7 +204,7 @@ def _places(frame: Frame, parameters: LatencyParameters) -> list[_Place]:
 
 def _samples(case: Case, frame: Frame, history: History, slot: Slot) -> dict[Arm, _Sample]:
     """Per arm; entries share their resamples, so that pairs stay pairs."""
-    rng = generator(case.plan, f"latency/{slot.id}")
+    rng = generator(case.plan.seed, f"latency/{slot.id}")
     block_ns = case.policy.block.ns
     if slot.kind == "entry":
         rows = pair(history.exchanges, case.plan.arms, block_ns, **slot.place())

@@ -82,7 +82,7 @@ class OutcomeShift:
             sentence = f"{parameters.service}: {parameters.field} cannot be judged: {why_not}."
             yield Finding(outcome=Outcome.UNKNOWN, sentence=sentence, **common)
             return
-        weights = resampled(case, finding_id, rows.take(whole))
+        weights = resampled(case, rows.take(whole))
         confidence = case.policy.confidence
         draws = {arm: weighted_mean(column, weights) for arm, column in values.items()}
         own = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,9 @@ def pair(exchanges: Exchanges, arms: Sequence[Arm], block_ns: int, **wanted: str
     return Paired(aligned, (scheduled // block_ns).astype(np.int64))
 
 
+@lru_cache(maxsize=1 << 15)
 def parse_body(text: str) -> Any:
-    """The JSON value, or None. `NaN` and `Infinity` are no JSON, though Python would read them."""
+    """The JSON value, or None; nobody may change it. `NaN` and `Infinity` are no JSON, though Python would read them."""
     if not text:
         return None
     try:

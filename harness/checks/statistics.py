@@ -7,11 +7,12 @@ pairs across arms. Sources: Wilson 1927 (score interval); Newcombe 1998 (differe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 Array = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float64]
@@ -36,8 +37,11 @@ def wilson(hits: int, n: int, confidence: float) -> Estimate:
     """Share `hits / n` with Wilson's score interval; (nan, 0, 1) without samples."""
     if n == 0:
         return Estimate(float("nan"), 0.0, 1.0)
-    interval = stats.binomtest(hits, n).proportion_ci(confidence, method="wilson")
-    return Estimate(hits / n, float(interval.low), float(interval.high))
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, whole = hits / n, n + z * z
+    centre = (hits + z * z / 2) / whole
+    spread = z / whole * math.sqrt(n * share * (1 - share) + z * z / 4)
+    return Estimate(share, 0.0 if hits == 0 else centre - spread, 1.0 if hits == n else centre + spread)
 
 
 def newcombe(hits_a: int, n_a: int, hits_b: int, n_b: int, confidence: float) -> Estimate:
@@ -97,7 +101,8 @@ def auc(scores: Array, labels: npt.NDArray[np.bool_]) -> float:
     negatives = len(labels) - positives
     if positives == 0 or negatives == 0:
         return float("nan")
-    ranks = stats.rankdata(scores)
+    _, which, ties = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(ties) - (ties - 1) / 2)[which]
     return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 

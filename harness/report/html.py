@@ -94,6 +94,7 @@ class Page:
     plan: Plan
     run: RunMeta
     signer: Signer
+    policy: str
     made_with: dict[str, str]
     verdict: Verdict
     verdict_text: str
@@ -139,6 +140,7 @@ def page(bundle: Bundle) -> Page:
         plan=case.plan,
         run=manifest.run,
         signer=manifest.signer,
+        policy=summary.policy_words(bundle.case.policy),
         made_with=manifest.made_with,
         verdict=bundle.verdict,
         verdict_text=summary.VERDICT_TEXT[bundle.verdict.verdict],

@@ -149,7 +149,7 @@ class Bundle:
 def made_with() -> dict[str, str]:
     """Versions of whatever takes part in computing findings and writing files."""
     return {"python": platform.python_version()} | {
-        name: version(name) for name in ("jinja2", "jsonschema", "numpy", "pyarrow", "pydantic", "scipy")
+        name: version(name) for name in ("jinja2", "jsonschema", "numpy", "pyarrow", "pydantic")
     }
 
 

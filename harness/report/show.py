@@ -137,6 +137,10 @@ def print_verification(verification: Verification, console: Console) -> None:
             style="dim",
         )
     )
+    if verification.evaluated_at is not None:
+        when = summary.moment(verification.evaluated_at)
+        about = f"run {verification.run_id}, evaluated {when}; policy {verification.policy}"
+        console.print(Text(visible(about), style="dim"))
 
 
 def verification_as_dict(verification: Verification) -> dict[str, Any]:
@@ -151,6 +155,9 @@ def verification_as_dict(verification: Verification) -> dict[str, Any]:
             "self_signed": verification.self_signed,
             "change": verification.change,
             "scenario": verification.scenario,
+            "run_id": verification.run_id,
+            "evaluated_at": verification.evaluated_at,
+            "policy": verification.policy,
             "files": verification.files,
             "findings": verification.findings,
         }

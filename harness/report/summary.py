@@ -16,6 +16,7 @@ from harness.model.change import Change, Version
 from harness.model.findings import Finding, Outcome, VerdictWord
 from harness.model.history import EventKind, Exchanges, History
 from harness.model.plan import FaultWindow, Phase, Plan, Unit
+from harness.model.policy import Policy
 from harness.report.latency_chart import LatencyChart, fault_times, latency_chart
 from harness.report.layout import Bundle
 from harness.report.numbers import NO_VALUE, count, measure, seconds, words
@@ -179,6 +180,17 @@ def owners(change: Change) -> tuple[tuple[str, str], ...]:
 def stages(change: Change) -> tuple[StageView, ...]:
     """The rollout's stages in order."""
     return tuple(StageView(stage.name, stage.traffic_percent, stage.hold) for stage in change.stages)
+
+
+def policy_words(policy: Policy) -> str:
+    """The policy's name and every limit in which it is not the built-in default."""
+    default = Policy()
+    other = [
+        f"{name} {getattr(policy, name)}"
+        for name in Policy.model_fields
+        if name != "policy" and getattr(policy, name) != getattr(default, name)
+    ]
+    return f"{policy.policy} ({', '.join(other)})" if other else f"{policy.policy} (the built-in limits)"
 
 
 def moment(when: dt.datetime) -> str:

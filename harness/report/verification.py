@@ -8,6 +8,7 @@ whatever is wrong with it becomes a problem, never a traceback.
 
 from __future__ import annotations
 
+import datetime as dt
 import enum
 import hashlib
 import os
@@ -37,6 +38,7 @@ from harness.report.layout import (
 )
 from harness.report.recomputation import VerifyProblem, recompute
 from harness.report.signing import SignedEnvelope, render_signature_files, subject_digest
+from harness.report.summary import policy_words
 
 PROBLEMS_LIMIT = 200
 
@@ -65,6 +67,9 @@ class Verification:
     self_signed: bool = False
     change: str = ""
     scenario: str = ""
+    run_id: str = ""
+    evaluated_at: dt.datetime | None = None
+    policy: str = ""
     files: int = 0
     findings: int = 0
 
@@ -121,6 +126,9 @@ def _result(work: _Work) -> Verification:
         self_signed=work.manifest is not None and work.manifest.signer.self_signed,
         change=bundle.case.change.change if bundle is not None else "",
         scenario=bundle.case.plan.scenario if bundle is not None else "",
+        run_id=bundle.manifest.run.run_id if bundle is not None else "",
+        evaluated_at=bundle.manifest.run.evaluated_at if bundle is not None else None,
+        policy=policy_words(bundle.case.policy) if bundle is not None else "",
         files=len(work.manifest.files) + 1 + len(SIGNATURE_FILES) if work.manifest is not None else 0,
         findings=len(bundle.findings) if bundle is not None else 0,
     )

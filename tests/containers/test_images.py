@@ -48,9 +48,14 @@ def request(name: str, folder: Path, dockerfile: str, **more: tuple[tuple[str, s
 
 
 def output(client: docker.DockerClient, reference: str, *command: str) -> str:
-    return (
-        client.containers.run(reference, list(command), remove=True, network_disabled=True).decode().strip()
-    )
+    """What the command printed. Not `containers.run`: it follows the log, and may miss that of a short command."""
+    container = client.containers.create(reference, list(command), network_disabled=True)
+    try:
+        container.start()
+        container.wait(timeout=60)
+        return container.logs().decode().strip()
+    finally:
+        container.remove(force=True)
 
 
 def test_build_has_files_arguments_and_package_files(client, name, tmp_path):

@@ -43,6 +43,13 @@ def team(tmp_path: Path) -> Path:
     return folder
 
 
+def run(team: Path) -> subprocess.CompletedProcess[str]:
+    """The change. Load on a machine that others use may come late, which is UNKNOWN and no wrong verdict: then again."""
+    words = ("run", str(CHANGE), "--json")
+    answer = readiness(team, *words)
+    return answer if answer.returncode != 3 else readiness(team, *words)
+
+
 def verdict(answer: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """The one report of a run with `--json`."""
     (report,) = json.loads(answer.stdout)["reports"]
@@ -52,7 +59,7 @@ def verdict(answer: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_the_skeleton_as_it_stands_is_ready_and_anyone_can_check_it(team: Path) -> None:
-    answer = readiness(team, "run", str(CHANGE), "--json")
+    answer = run(team)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     report = verdict(answer)
     assert report["verdict"] == "READY"
@@ -69,7 +76,7 @@ def test_a_candidate_that_answers_in_another_unit_is_not_ready_by_name(team: Pat
     text = (team / CHANGE).read_text()
     assert text.count("UNIT: euro}") == 1
     (team / CHANGE).write_text(text.replace("UNIT: euro}", "UNIT: cent}"))
-    answer = readiness(team, "run", str(CHANGE), "--json")
+    answer = run(team)
     assert answer.returncode == 1, answer.stdout + answer.stderr
     report = verdict(answer)
     assert report["verdict"] == "NOT_READY"

@@ -314,7 +314,7 @@ class TestSignedAgain:
             (b'"seed": 20260301', b'"seed": "x"', "run.seed"),
             (b'"format": 1', b'"format": 2', "format"),
             (b'{\n  "files"', b'{\n\n  "files"', "canonical"),
-            (b'{\n  "files"', b"[" * 5000, "nested deeper"),
+            (b'{\n  "files"', b"[" * 100_000, "nested deeper"),
             (b'{\n  "files"', b"\xff", "not JSON"),
         ],
     )

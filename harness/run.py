@@ -87,13 +87,13 @@ def run_change(
     """
     progress.stage("definitions")
     out = request.out if request.out is not None else DEFAULT_OUT
-    _can_write(out)
     seed = request.seed if request.seed is not None else random.SystemRandom().randrange(2**31)
     change = load_change(request.change)
     prepared = [
         prepare(change, path, request.policy, seed, progress.note)
         for path in scenario_paths(change, request.scenarios)
     ]
+    _can_write(out)
     key = load_or_make_key(request.key)
     if key.notice:
         progress.note(key.notice)

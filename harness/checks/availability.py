@@ -33,7 +33,7 @@ from harness.checks.slots import (
     slot_pointer,
     slots,
 )
-from harness.checks.statistics import Estimate, newcombe, wilson
+from harness.checks.statistics import Estimate, arm_details, newcombe, wilson
 from harness.model.case import Case
 from harness.model.findings import Finding, Interval, Outcome
 from harness.model.history import History
@@ -122,10 +122,7 @@ class Availability:
             rank=20 if slot.kind == "entry" else 25,
             details={
                 "limit_is": "least",
-                "arms": {
-                    arm.value: {"value": finite(e.value), "low": e.low, "high": e.high, "n": sizes[arm]}
-                    for arm, e in shares.items()
-                },
+                "arms": arm_details(shares, sizes),
             },
         )
 

@@ -26,7 +26,16 @@ from harness.checks.base import (
     weighed,
 )
 from harness.checks.decisions import Labelled, labelled, missing_numbers, resampled
-from harness.checks.statistics import Array, Estimate, Weights, auc, auc_draws, interval_of, weighted_mean
+from harness.checks.statistics import (
+    Array,
+    Estimate,
+    Weights,
+    arm_details,
+    auc,
+    auc_draws,
+    interval_of,
+    weighted_mean,
+)
 from harness.model.case import Case
 from harness.model.findings import Finding, Interval, Outcome
 from harness.model.history import History
@@ -200,10 +209,7 @@ class DecisionQuality:
             details={
                 "limit_is": "least" if worse < 0 else "most",
                 "change": {"value": change.value, "low": change.low, "high": change.high, "limit": limit},
-                "arms": {
-                    arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": n}
-                    for arm, e in own.items()
-                },
+                "arms": arm_details(own, dict.fromkeys(own, n)),
             },
             **common,
         )

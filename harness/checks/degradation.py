@@ -23,7 +23,7 @@ from harness.checks.base import (
 )
 from harness.checks.pairs import field_of, parse_body
 from harness.checks.slots import Slot, slot_pointer, slots
-from harness.checks.statistics import Estimate, newcombe, wilson
+from harness.checks.statistics import Estimate, arm_details, newcombe, wilson
 from harness.model.case import Case
 from harness.model.environment import Environment, Tolerance
 from harness.model.findings import Finding, Interval, Outcome
@@ -123,10 +123,7 @@ class Degradation:
             rank=28,
             details={
                 "limit_is": "most",
-                "arms": {
-                    arm.value: {"value": finite(e.value), "low": e.low, "high": e.high, "n": sizes[arm]}
-                    for arm, e in shares.items()
-                },
+                "arms": arm_details(shares, sizes),
             },
         )
 

@@ -27,7 +27,7 @@ from harness.checks.base import (
     worst,
 )
 from harness.checks.decisions import Labelled, labelled, resampled
-from harness.checks.statistics import Array, Weights, interval_of, weighted_mean
+from harness.checks.statistics import Array, Weights, arm_details, interval_of, weighted_mean
 from harness.model.case import Case
 from harness.model.findings import Finding, Interval, Outcome
 from harness.model.history import History
@@ -152,10 +152,7 @@ class Fairness:
             control_value=finite(own[Arm.CONTROL].value),
             details={
                 "limit_is": "least",
-                "arms": {
-                    arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": n}
-                    for arm, e in own.items()
-                },
+                "arms": arm_details(own, dict.fromkeys(own, n)),
                 "groups": {
                     arm.value: {
                         item["group"]: {"value": item["own"][arm].value, "n": item["n"]} for item in results

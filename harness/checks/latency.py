@@ -22,6 +22,7 @@ from harness.checks.statistics import (
     MINIMUM_BLOCKS,
     Array,
     Weights,
+    arm_details,
     block_weights,
     interval_of,
     weighted_quantile,
@@ -184,10 +185,7 @@ class Latency:
                     "high": slower.high,
                     "margin": margin,
                 },
-                "arms": {
-                    arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": len(samples[arm].values)}
-                    for arm, e in own.items()
-                },
+                "arms": arm_details(own, {arm: len(sample.values) for arm, sample in samples.items()}),
             },
             **common,
         )

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from harness.checks.base import EXCHANGES_FILE, Frame, Parameters, finite, percent, pointer, weighed
 from harness.checks.decision_quality import judge_change, numbers_of
 from harness.checks.decisions import missing_numbers, resampled, undegraded
-from harness.checks.statistics import Array, interval_of, weighted_mean
+from harness.checks.statistics import Array, arm_details, interval_of, weighted_mean
 from harness.model.case import Case
 from harness.model.findings import Finding, Interval, Outcome
 from harness.model.history import History
@@ -116,10 +116,7 @@ class OutcomeShift:
             details={
                 "limit_is": "most" if shift.value >= 0 else "least",
                 "shift": {"value": shift.value, "low": shift.low, "high": shift.high, "limit": limit},
-                "arms": {
-                    arm.value: {"value": e.value, "low": e.low, "high": e.high, "n": n}
-                    for arm, e in own.items()
-                },
+                "arms": arm_details(own, dict.fromkeys(own, n)),
             },
             **common,
         )

@@ -8,11 +8,16 @@ pairs across arms. Sources: Wilson 1927 (score interval); Newcombe 1998 (differe
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from harness.checks.base import finite
+from harness.model.plan import Arm
 
 Array = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float64]
@@ -31,6 +36,14 @@ class Estimate:
     value: float
     low: float
     high: float
+
+
+def arm_details(estimates: Mapping[Arm, Estimate], sizes: Mapping[Arm, int]) -> dict[str, dict[str, Any]]:
+    """Each arm's estimate and sample size, as a finding's details carry them for the report's charts."""
+    return {
+        arm.value: {"value": finite(e.value), "low": e.low, "high": e.high, "n": sizes[arm]}
+        for arm, e in estimates.items()
+    }
 
 
 def wilson(hits: int, n: int, confidence: float) -> Estimate:

@@ -31,8 +31,3 @@ class Witness:
     def probe(self, edge: str, limit_s: float = PROBE_LIMIT_S) -> ProbeResult:
         """What a stream on the edge meets now; never longer than `limit_s`. Raises PlaneError."""
         return self._plane.probe(edge, limit_s)
-
-
-def probe_limit_s(window_s: float) -> float:
-    """How long a probe within a window may wait: long enough to see a delay, short enough not to outlast the window."""
-    return min(max(window_s / 3, 1.0), 10.0)

@@ -40,7 +40,7 @@ from harness.model.plan import Arm, FaultWindow, Plan, PlannedCheck
 from harness.model.policy import Policy
 from harness.model.recording import Recording
 from harness.model.scenario import CheckRequest, FaultUnit, Scenario
-from harness.replay.recording import load_recording, recording_files
+from harness.recording.load import load_recording, recording_files
 from harness.timeline import Machine, choose_mode, lay_units, take_turns, unit_length_ns, unit_name
 
 if TYPE_CHECKING:

@@ -70,8 +70,19 @@ class Columns:
 class Exchanges(Columns):
     """Every request that was to be sent, one row per arm: when it was due, sent and answered, and with what.
 
-    `status` is 0 and `error` says why when there was no answer; a request that was never sent has `sent_ns` -1 and
-    one that was never answered `answered_ns` -1. `key` joins an exchange to its label.
+    | column | meaning |
+    |---|---|
+    | `scheduled_ns` | when the recording says that it is to be sent |
+    | `due_ns` | the same; later where it had to wait for an earlier answer of its client (that answer plus think time) |
+    | `sent_ns` | handed to the network (written to a live connection, or connecting began); -1: never sent |
+    | `connected_ns` | its connection stood (for a kept-alive one: when it was taken); -1: never |
+    | `first_byte_ns` | the first byte of the answer came; -1: none came |
+    | `answered_ns` | the whole answer was there; -1: it never was |
+    | `status`, `error` | the answer's status, or 0 and why there was none |
+    | `sent_bytes`, `received_bytes` | head and body as on the wire; -1: not known |
+    | `body` | the answer's text, cut where it is very long, or a JSON object of the fields that were asked for |
+    | `body_digest` | SHA-256 of the whole body as hex digits, "" where none came |
+    | `key` | joins the exchange to its label |
     """
 
     schema = pa.schema(
@@ -86,27 +97,33 @@ class Exchanges(Columns):
             ("key", pa.string()),
             ("route", pa.string()),
             ("scheduled_ns", pa.int64()),
+            ("due_ns", pa.int64()),
             ("sent_ns", pa.int64()),
+            ("connected_ns", pa.int64()),
+            ("first_byte_ns", pa.int64()),
             ("answered_ns", pa.int64()),
             ("status", pa.int32()),
             ("error", pa.string()),
+            ("sent_bytes", pa.int64()),
+            ("received_bytes", pa.int64()),
             ("body", pa.string()),
+            ("body_digest", pa.string()),
         ]
     )
 
     def latency_ms(self) -> Array:
-        """Answered minus *scheduled*, so that a stalled service is charged for the requests that had to wait.
+        """Answered minus *due*, so that a stalled service is charged for the requests that had to wait.
 
         NaN where there was no answer. (Coordinated omission: Tene, "How NOT to Measure Latency".)
         """
         answered = self.column("answered_ns").astype(float)
-        latency = (answered - self.column("scheduled_ns")) / 1e6
+        latency = (answered - self.column("due_ns")) / 1e6
         return np.where(answered < 0, np.nan, latency)
 
     def lag_ms(self) -> Array:
-        """Sent minus scheduled; NaN where it was never sent."""
+        """Sent minus due: the generator's own lateness. NaN where it was never sent."""
         sent = self.column("sent_ns").astype(float)
-        return np.where(sent < 0, np.nan, (sent - self.column("scheduled_ns")) / 1e6)
+        return np.where(sent < 0, np.nan, (sent - self.column("due_ns")) / 1e6)
 
     def attempted(self) -> Self:
         """Without requests that were never sent, or whose generator died: they say nothing about the service."""

@@ -1,6 +1,6 @@
 """Recordings: captured traffic, one `Exchange` a request, and the two ways in which people write it down.
 
-Takes what definition files say, gives frozen values; `harness/replay/recording.py` reads the files. Offsets are whole
+Takes what definition files say, gives frozen values; `harness/recording/load.py` reads the files. Offsets are whole
 nanoseconds from the recording's start. Nothing here does I/O.
 
 * A *married* recording (`NAME.recording.yaml`, `RecordingDefinition`) takes its arrival times from a trace and its
@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, JsonValue, StringConstraints, Tag, field_validator, model_validator
@@ -68,8 +68,24 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> Headers:
 
 
 @dataclass(frozen=True)
+class RecordedAnswer:
+    """What came back when the exchange was recorded. Times are offsets as `Exchange.at_ns`; -1, None: not known."""
+
+    status: int = -1
+    first_byte_ns: int = -1
+    answered_ns: int = -1
+    headers: Headers = ()
+    body: bytes | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
 class Exchange:
-    """One request: when it was sent, by whom, and what it said. `key` joins it to its label (empty: none)."""
+    """One request: when it was sent, by whom, and what it said. `key` joins it to its label (empty: none).
+
+    `connection` names those who share keep-alive connections (empty: everybody whose source did not say); `http` is
+    "1.0", "1.1", "2" or "3", `scheme` and `host` where it was sent when recorded (empty: not known).
+    """
 
     seq: int
     at_ns: int
@@ -80,6 +96,11 @@ class Exchange:
     route: str
     headers: Headers
     body: bytes
+    scheme: str = ""
+    host: str = ""
+    http: str = ""
+    connection: str = ""
+    answer: RecordedAnswer = RecordedAnswer()
 
     def line(self) -> str:
         """The exchange as one line of the plain format, without the line's end; canonical, so digests rest on it."""
@@ -114,10 +135,7 @@ class Recording:
     def of(cls, name: str, attribution: str, exchanges: Sequence[Exchange], length_ns: int = 0) -> Recording:
         """Sort by time (order kept among equals), number, digest. A shorter `length_ns` is stretched to hold all."""
         ordered = sorted(exchanges, key=lambda exchange: exchange.at_ns)
-        numbered = tuple(
-            Exchange(seq, e.at_ns, e.client, e.key, e.method, e.path, e.route, e.headers, e.body)
-            for seq, e in enumerate(ordered)
-        )
+        numbered = tuple(replace(exchange, seq=seq) for seq, exchange in enumerate(ordered))
         length_ns = max(length_ns, numbered[-1].at_ns + 1 if numbered else 0)
         return cls(name, recording_digest(numbered, length_ns), attribution, numbered, length_ns)
 

@@ -20,8 +20,8 @@ from harness.errors import EngineError
 from harness.loading import load_dataset, load_environment, load_scenario, resolve
 from harness.model.quantities import Duration
 from harness.model.recording import Recording
+from harness.recording.load import load_recording
 from harness.replay.generator import LEAD_NS, ReplayChild, ReplayJob, ReplayOutcome
-from harness.replay.recording import load_recording
 from tests.benchmarks.arms import bench, ready_graph
 from tests.benchmarks.setting import DATASET, LENDING, SCENARIO, Setting
 from tests.benchmarks.table import Table

@@ -205,7 +205,9 @@ LATENCY = {
     "all-at-once": (
         "p95/entry:api/steady",
         lambda run: run.change(
-            "exchanges", {"scheduled_ns": 5 * SECOND, "answered_ns": 6 * SECOND}, phase="steady"
+            "exchanges",
+            {"scheduled_ns": 5 * SECOND, "due_ns": 5 * SECOND, "answered_ns": 6 * SECOND},
+            phase="steady",
         ),
         UNKNOWN,
         ("its requests lie in only 1 stretches of 500ms in an arm",),

@@ -16,7 +16,7 @@ import yaml
 
 from harness.loading import load_change, load_dataset, load_environment, load_policy, load_scenario
 from harness.prepare import prepare
-from harness.replay.recording import load_recording
+from harness.recording.load import load_recording
 from tests.unit.readmes import ROOT, blocks
 
 REQUIRED = ("README.md", "environments/README.md", "scenarios/README.md", "harness/replay/README.md")

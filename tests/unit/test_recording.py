@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.errors import DefinitionError
 from harness.model.recording import Exchange, Recording, request_id
-from harness.replay.recording import load_recording, recording_files, write_exchanges
+from harness.recording.load import load_recording, recording_files, write_exchanges
 from tests.golden_files import golden
 
 DEFINITION = """\

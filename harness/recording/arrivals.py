@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.errors import Location
 from harness.model.recording import Arrivals
-from harness.replay.problems import Problems, did_you_mean, in_line
+from harness.recording.problems import Problems, did_you_mean, in_line
 
 
 def read_arrivals(path: Path, arrivals: Arrivals, named_at: Location, problems: Problems) -> tuple[int, ...]:

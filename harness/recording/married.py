@@ -24,8 +24,8 @@ from harness.model.recording import (
     json_bytes,
     with_content_type,
 )
-from harness.replay.problems import Problems, did_you_mean
-from harness.replay.templates import (
+from harness.recording.problems import Problems, did_you_mean
+from harness.recording.templates import (
     EmptyValueError,
     JsonTemplate,
     Loc,

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from harness.errors import DefinitionError, Location
 from harness.model.base import Definition
 from harness.model.recording import FORMAT, Exchange, ExchangeLine, Recording, RecordingHeader
-from harness.replay.problems import Problems, did_you_mean, in_line
+from harness.recording.problems import Problems, did_you_mean, in_line
 
 Model = TypeVar("Model", bound=Definition)
 

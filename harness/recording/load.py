@@ -11,10 +11,10 @@ from pathlib import Path
 from harness.errors import DefinitionError, Problem
 from harness.loading import load_definition, resolve
 from harness.model.recording import Recording, RecordingDefinition
-from harness.replay.arrivals import read_arrivals
-from harness.replay.married import Table, marry
-from harness.replay.plain import read_plain, write_plain
-from harness.replay.problems import Problems
+from harness.recording.arrivals import read_arrivals
+from harness.recording.married import Table, marry
+from harness.recording.plain import read_plain, write_plain
+from harness.recording.problems import Problems
 
 MARRIED = ".recording.yaml"
 PLAIN = ".ndjson"

@@ -1,0 +1,1 @@
+"""Keyed pseudonyms, rules and detectors: nothing private reaches the disk."""

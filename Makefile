@@ -4,6 +4,7 @@
 #   make test    lint, types, layers, then all tests (needs a Docker engine; gets one where it can)
 #   make lint    ruff, mypy --strict, import-linter (Python alone)
 #   make bench   overhead, start-up, memory and time per stage, as tables
+#   make bench-replay   recordings and their replay beside other tools: lateness, throughput, import (needs no engine)
 #   make seeds   both changes of the demo with five seeds each: no other outcome (long)
 #   make kills   kill -9 of a run at ten random moments, then the sweep: nothing left (long)
 #   make lock    resolve requirements/*.txt anew from pyproject.toml
@@ -12,7 +13,7 @@
 PYTHON := .venv/bin/python
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint bench seeds kills lock clean
+.PHONY: demo test lint bench bench-replay seeds kills lock clean
 .DEFAULT_GOAL := demo
 
 demo:
@@ -30,6 +31,10 @@ lint:
 bench:
 	@scripts/bootstrap
 	@$(PYTHON) -m tests.benchmarks
+
+bench-replay:
+	@scripts/bootstrap python
+	@$(PYTHON) -m tests.benchmarks --only replay,recordings,store
 
 seeds:
 	@scripts/bootstrap

@@ -34,6 +34,10 @@ from harness.arguments import (
     Sweep,
     TrustKeyInside,
 )
+from harness.cli_audit import add_audit
+from harness.cli_live import add_live
+from harness.cli_record import record
+from harness.cli_replay import add_commands
 from harness.console import Terminal, terminal, tolerant_streams
 from harness.errors import ExitCode
 
@@ -48,6 +52,9 @@ app = typer.Typer(
 data = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 faults = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data, name="data", help="Synthetic datasets: build one, check one.")
+add_live(record)
+add_audit(record)
+app.add_typer(record, name="record", help="Recordings: make one of logs and captures, look at it, change it.")
 app.add_typer(faults, name="faults", help="Faults: which there are, and when a run applies them.")
 
 
@@ -258,6 +265,9 @@ def show(folder: Report, as_json: Json = False) -> None:
         from harness import report
 
         speaker.answer(report.read_bundle(folder), report.print_report, report.report_as_dict)
+
+
+add_commands(app)
 
 
 @data.command("build", short_help="Make a dataset bundle, or find it.")

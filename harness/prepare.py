@@ -38,9 +38,11 @@ from harness.model.dataset import Dataset
 from harness.model.environment import Environment
 from harness.model.plan import Arm, FaultWindow, Plan, PlannedCheck
 from harness.model.policy import Policy
-from harness.model.recording import Recording
+from harness.model.recording import Traffic
 from harness.model.scenario import CheckRequest, FaultUnit, Scenario
-from harness.recording.load import load_recording, recording_files
+from harness.recording.load import load_recording, recording_files, session_rules, texts_of
+from harness.recording.pace import PaceError, lay
+from harness.recording.sessions.rules import SessionRules
 from harness.timeline import Machine, choose_mode, lay_units, take_turns, unit_length_ns, unit_name
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ class Prepared:
     scenario: Scenario
     policy: Policy
     plan: Plan
-    recording: Recording
+    recording: Traffic
+    sessions: SessionRules | None
     dataset: DatasetBundle | None
     services: Mapping[Arm, Mapping[str, ArmService]]
     answers_schema: dict[str, Any] | None
@@ -107,8 +110,11 @@ def prepare(
         dataset = synthetic.find_or_build(files.dataset.path, files.dataset.value, progress)
     recording_path = resolve(scenario, ("recording",), scenario.value.recording)
     recording = load_recording(recording_path, dataset.table if dataset is not None else None)
+    _sendable(scenario, recording, problems)
+    sessions = session_rules(recording)
+    recording = _paced(scenario, recording, problems)
     _long_enough(scenario, recording, problems)
-    units = lay_units(scenario.value, [exchange.at_ns for exchange in recording.exchanges], windows)
+    units = lay_units(scenario.value, recording.offsets_ns(), windows)
     mode, reason = choose_mode(environment.value, len(ARMS), machine())
     frame = Frame(
         environment=environment.value,
@@ -144,6 +150,7 @@ def prepare(
         policy=files.policy.value,
         plan=plan,
         recording=recording,
+        sessions=sessions,
         dataset=dataset,
         services={arm: _services(environment, change, arm) for arm in ARMS},
         answers_schema=schema,
@@ -351,7 +358,33 @@ def _answers_schema(scenario: Loaded[Scenario], problems: Problems) -> dict[str,
     return schema
 
 
-def _long_enough(scenario: Loaded[Scenario], recording: Recording, problems: Problems) -> None:
+def _sendable(scenario: Loaded[Scenario], recording: Traffic, problems: Problems) -> None:
+    """All of it goes to the scenario's entry, over HTTP/1.x: what was sent to several hosts was not meant for one."""
+    hosts = sorted(texts_of(recording, "host"))
+    if len(hosts) > 1:
+        named = ", ".join(hosts[:3]) + (f" and {len(hosts) - 3} more" if len(hosts) > 3 else "")
+        what = f"the recording was sent to {len(hosts)} hosts ({named}); all of it would go to one entry"
+        problems.add(
+            scenario, ("recording",), what, "keep one: `readiness record filter RECORDING --host HOST`"
+        )
+    newer = sorted(texts_of(recording, "http") & {"2", "3"})
+    if newer:
+        what = f"the recording has exchanges over HTTP/{' and HTTP/'.join(newer)}, which are not replayed"
+        fix = "make one that says otherwise: `readiness record import … --http1`"
+        problems.add(scenario, ("recording",), what, fix)
+
+
+def _paced(scenario: Loaded[Scenario], recording: Traffic, problems: Problems) -> Traffic:
+    """The recording at the scenario's pace."""
+    try:
+        return lay(recording, scenario.value.pace)
+    except PaceError as error:
+        problems.add(scenario, ("pace", "from"), str(error), "begin sooner, or leave `from` out")
+        problems.raise_if_any()
+        raise
+
+
+def _long_enough(scenario: Loaded[Scenario], recording: Traffic, problems: Problems) -> None:
     needed_ns = sum(unit_length_ns(scenario.value, index) for index in range(len(scenario.value.timeline)))
     if recording.length_ns < needed_ns:
         problems.add(

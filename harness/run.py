@@ -36,6 +36,8 @@ from harness.plane.container import plane_image_request
 from harness.prepare import Prepared, prepare, scenario_paths
 from harness.progress import Progress
 from harness.recorder import Recorder
+from harness.replay.crew.crew import ReplayCrew
+from harness.replay.crew.staff import CrewSetup
 from harness.replay.generator import ReplayChild
 from harness.report import RunMeta, SigningKey, as_written, load_or_make_key, write_bundle
 from harness.standing import new_run_id
@@ -177,7 +179,13 @@ def _record(
                 if _up(arms, recorder, journal, progress):
                     progress.stage(f"timeline, arms {prepared.plan.mode}: {prepared.plan.mode_reason}")
                     TurnRunner(
-                        prepared.plan, prepared.recording, arms, recorder, journal, progress.note
+                        prepared.plan,
+                        prepared.recording,
+                        arms,
+                        recorder,
+                        journal,
+                        progress.note,
+                        prepared.sessions,
                     ).run()
                     _closing_facts(arms, recorder)
                 logs = _logs(arms)
@@ -219,10 +227,14 @@ def _arms(
                 progress=progress.note,
                 image_ids=image_ids,
             ),
-            ReplayChild(arm.value, work / arm.value),
+            _generator(arm.value, work / arm.value, prepared.scenario.workers),
         )
         for arm, services in prepared.services.items()
     }
+
+
+def _generator(arm: str, work: Path, workers: int) -> ReplayChild | ReplayCrew:
+    return ReplayChild(arm, work) if workers == 1 else ReplayCrew(arm, work, CrewSetup(workers))
 
 
 def _up(arms: Mapping[Arm, RunningArm], recorder: Recorder, journal: Journal, progress: Progress) -> bool:
@@ -265,7 +277,9 @@ def _came_up(arm: Arm, stack: Future[None], recorder: Recorder, progress: Progre
 
 def _start_generator(running: RunningArm, journal: Journal) -> None:
     running.child.start()
-    journal.process(f"generator {running.stack.arm}", running.child.pid)
+    pids = running.child.pids if isinstance(running.child, ReplayCrew) else (running.child.pid,)
+    for number, pid in enumerate(pids):
+        journal.process(f"generator {running.stack.arm}" + (f" worker-{number}" if number else ""), pid)
 
 
 def _closing_facts(arms: Mapping[Arm, RunningArm], recorder: Recorder) -> None:

@@ -7,10 +7,12 @@ on all arms alike. Whole timelines one after another do not exist here.
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from harness.model.environment import Environment
 from harness.model.plan import Arm, FaultWindow, Turn, Unit
@@ -48,7 +50,7 @@ def choose_mode(environment: Environment, arms: int, machine: Machine) -> tuple[
 
 
 def lay_units(
-    scenario: Scenario, offsets_ns: Sequence[int], windows: Sequence[FaultWindow | None]
+    scenario: Scenario, offsets_ns: npt.ArrayLike, windows: Sequence[FaultWindow | None]
 ) -> tuple[Unit, ...]:
     """Cut the recording along the timeline: unit k replays the stretch that its place in the timeline covers.
 
@@ -56,6 +58,7 @@ def lay_units(
     """
     units = []
     from_ns = 0
+    times_ns = np.asarray(offsets_ns, np.int64)
     for index, (item, window) in enumerate(zip(scenario.timeline, windows, strict=True)):
         length_ns = unit_length_ns(scenario, index)
         units.append(
@@ -64,8 +67,8 @@ def lay_units(
                 warmup_ns=scenario.warmup.ns,
                 length_ns=length_ns,
                 recording_from_ns=from_ns,
-                first_seq=bisect.bisect_left(offsets_ns, from_ns),
-                stop_seq=bisect.bisect_left(offsets_ns, from_ns + length_ns),
+                first_seq=int(np.searchsorted(times_ns, from_ns)),
+                stop_seq=int(np.searchsorted(times_ns, from_ns + length_ns)),
                 window=window if isinstance(item, FaultUnit) else None,
             )
         )

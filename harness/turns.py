@@ -19,8 +19,11 @@ from harness.errors import Interrupted, ReadinessError
 from harness.faults import Applied, FaultContext, make_fault
 from harness.model.history import EventKind, Moment
 from harness.model.plan import Arm, FaultWindow, Plan, Turn
-from harness.model.recording import Recording
+from harness.model.recording import Traffic
 from harness.recorder import Recorder, Spans, Stamp
+from harness.recording.sessions.planning import SessionPlanner
+from harness.recording.sessions.rules import SessionRules
+from harness.replay.crew.crew import ReplayCrew
 from harness.replay.generator import LEAD_NS, ReplayChild, ReplayFailed, ReplayJob
 from harness.witness import Witness
 
@@ -36,7 +39,7 @@ class RunningArm:
     """One arm with its generator."""
 
     stack: ArmStack
-    child: ReplayChild
+    child: ReplayChild | ReplayCrew
 
 
 @dataclass
@@ -44,11 +47,12 @@ class TurnRunner:
     """See the module's head. `stop` ends every wait early; the turn under way is healed and left."""
 
     plan: Plan
-    recording: Recording
+    recording: Traffic
     arms: Mapping[Arm, RunningArm]
     recorder: Recorder
     journal: Journal
     progress: Callable[[str], None]
+    sessions: SessionRules | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -109,6 +113,7 @@ class TurnRunner:
             start_ns=spans.started_ns + self.recorder.origin_ns,
             origin_ns=self.recorder.origin_ns,
             timeout=arm.stack.environment.entry_edge(entry).tolerance.timeout,
+            plan=SessionPlanner(self.sessions).plan if self.sessions is not None else None,
         )
         try:
             outcome = arm.child.replay(job)

@@ -20,6 +20,7 @@ def evidence_finding(
     problems: Sequence[str],
     good: str,
     *,
+    because: str = "",
     subject: str = "run",
     unit: str = "",
     evidence: tuple[EvidencePointer, ...] = (),
@@ -30,9 +31,13 @@ def evidence_finding(
     rank: int = 40,
     details: dict[str, object] | None = None,
 ) -> Finding:
-    """A pass with the sentence `good`, or an unknown that lists what is wrong (the first three, and how many more)."""
+    """A pass with the sentence `good`, or an unknown that lists what is wrong (the first three, and how many more).
+
+    `because` ends the sentence of an unknown.
+    """
     more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-    sentence = good if not problems else f"{'; '.join(problems[:3])}{more}."
+    why = f"; {because}" if because else ""
+    sentence = good if not problems else f"{'; '.join(problems[:3])}{more}{why}."
     return Finding(
         id=finding_id,
         check=finding_id.partition("/")[0],

@@ -22,11 +22,11 @@ from harness.checks.degradation import Degradation
 from harness.checks.edge_traffic import EdgeTraffic
 from harness.checks.fairness import Fairness
 from harness.checks.fault_effect import FaultEffect
+from harness.checks.fidelity import FidelityCheck
 from harness.checks.latency import Latency
 from harness.checks.outcome import OutcomeShift
 from harness.checks.recovery import Recovery
 from harness.checks.retry_amplification import RetryAmplification
-from harness.checks.schedule import Schedule
 from harness.checks.stability import CleanBaseline, Stability
 from harness.checks.world import CleanWorld, Isolation, LogsComplete
 from harness.errors import EngineError
@@ -35,7 +35,7 @@ GROUP = "readiness.checks"
 
 EVIDENCE: tuple[Check, ...] = (
     Completeness(),
-    Schedule(),
+    FidelityCheck(),
     CleanBaseline(),
     FaultEffect(),
     EdgeTraffic(),

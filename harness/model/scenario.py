@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from harness.model.base import Definition, Name
+from harness.model.pace import Pace
 from harness.model.quantities import Duration
 
 
@@ -75,6 +76,15 @@ class Scenario(Definition):
         default=None, description="Dataset definition; none for a graph without data."
     )
     recording: str = Field(description="Recording folder or file.")
+    pace: Pace = Field(
+        default=Pace(), description="How the recording is laid on time: slice, speed, copies, loops, ramp."
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that send each arm's load; clients are shared out among them.",
+    )
     entry: Name = Field(default="api", description="Entry that the recording is sent to.")
     warmup: Duration = Field(
         default=Duration.of_s(1), description="Head of every unit that no check looks at."

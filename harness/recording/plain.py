@@ -15,8 +15,10 @@ from pydantic_core import ErrorDetails
 
 from harness.errors import DefinitionError, Location
 from harness.model.base import Definition
-from harness.model.recording import FORMAT, Exchange, ExchangeLine, Recording, RecordingHeader
+from harness.model.recording import Exchange, Recording
+from harness.model.recording_lines import FORMAT, AnswerLine, ExchangeLine, RecordingHeader
 from harness.recording.problems import Problems, did_you_mean, in_line
+from harness.recording.store import StoredRecording
 
 Model = TypeVar("Model", bound=Definition)
 
@@ -27,6 +29,21 @@ HEADER_EXAMPLE = (
 CUT_OFF_FIX = (
     "the file was cut off: copy it again, or remove the last line (end it with a line break when it is whole)"
 )
+
+
+PLAIN_FORMAT = "ndjson"
+"""What `--format` calls it."""
+
+
+def read_plain_header(path: Path) -> RecordingHeader:
+    """The first line alone. Raises DefinitionError."""
+    problems = Problems()
+    number, text = next(_lines(path, problems), (0, ""))
+    header = _header(path, number, text, problems) if number else None
+    problems.raise_if_any()
+    if header is None:
+        raise DefinitionError.at(path, "the recording is empty", HEADER_EXAMPLE)
+    return header
 
 
 def read_plain(path: Path) -> Recording:
@@ -63,8 +80,25 @@ def write_plain(recording: Recording, path: Path, source: str) -> None:
         length_ns=recording.length_ns,
     )
     with path.open("w", encoding="utf-8") as file:
-        file.write(header.model_dump_json() + "\n")
+        file.write(header.model_dump_json(exclude_defaults=True) + "\n")
         file.writelines(exchange.line() + "\n" for exchange in recording.exchanges)
+
+
+def plain_lines(stored: StoredRecording) -> Iterator[str]:
+    """A stored recording in the plain format, line by line; imported again it has the same content."""
+    header = RecordingHeader(
+        format=FORMAT,
+        recording=stored.name,
+        source=f"exported from {stored.digest}",
+        attribution=stored.attribution,
+        exchanges=stored.count,
+        length_ns=stored.length_ns,
+        clock=stored.header.clock,
+        start_ns=stored.header.start_ns,
+    )
+    yield header.model_dump_json() + "\n"
+    for exchange, body_known in stored.exchanges():
+        yield exchange.line(body_known) + "\n"
 
 
 def _lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
@@ -96,9 +130,11 @@ def _header(path: Path, number: int, text: str, problems: Problems) -> Recording
     if "format" not in document:
         problems.add(in_line(path, number, text), "the first line does not say the format", HEADER_EXAMPLE)
         return None
-    if document["format"] != FORMAT:
+    if document["format"] not in range(1, FORMAT + 1) or isinstance(document["format"], bool):
         what = f"format {document['format']!r} is not known to this version"
-        problems.add(in_line(path, number, text, '"format"'), what, f"this version reads format {FORMAT}")
+        problems.add(
+            in_line(path, number, text, '"format"'), what, f"this version reads formats 1 to {FORMAT}"
+        )
         return None
     return _validate(RecordingHeader, document, path, number, text, problems)
 
@@ -156,6 +192,9 @@ def _validate(
 def _in_words(detail: ErrorDetails, model: type[Model]) -> tuple[str, str]:
     """What pydantic found, as (what, fix)."""
     name = str(detail["loc"][0]) if detail["loc"] else ""
+    if len(detail["loc"]) > 1 and name == "answer" and detail["type"] == "extra_forbidden":
+        what, fix = _in_words({**detail, "loc": detail["loc"][1:]}, AnswerLine)
+        return f"answer: {what}", fix
     known = [field.alias or field_name for field_name, field in model.model_fields.items()]
     match detail["type"]:
         case "extra_forbidden":

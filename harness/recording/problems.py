@@ -33,8 +33,11 @@ class Problems:
 
     def raise_if_any(self) -> None:
         """Raises DefinitionError."""
-        if not self._found:
-            return
+        if self._found:
+            raise DefinitionError(self.found())
+
+    def found(self) -> list[Problem]:
+        """The first of them, and how many more there are."""
         found = list(self._found)
         if self._more:
             last = found[-1].where
@@ -45,7 +48,7 @@ class Problems:
                     "put these right and try again",
                 )
             )
-        raise DefinitionError(found)
+        return found
 
 
 def in_line(path: Path, number: int, text: str, offending: str = "") -> Location:

@@ -1,17 +1,35 @@
-"""What the replay's parent and its child say to each other: one JSON object a line, and two files per unit.
+"""What the replay's parent and its child say to each other: one JSON object a line, and two files per order.
 
-Both sides import this module, so it stands on the standard library alone. The parent writes the unit's requests to a
-file and sends an `Order`; the child appends a line to the answers file when a request goes out and another when it
-comes back, so that a child that is killed leaves what it had seen.
+Both sides import this module, so it stands on the standard library alone.
+
+The child: `harness.replay.child` is a package that alone imports Locust and gevent; `python -m harness.replay.child
+PARENT_PID` takes orders on standard input. One class carries out one order in any process that has a Locust
+`Environment` (with or without a runner), so that Locust's own workers use the very same one:
+
+    from harness.replay.child.replay import Replay, heat, make_environment
+    from harness.replay.child.process import settle_in, tidy_memory
+    most_in_flight = settle_in(parent_pid)             # once per process: limits, priority, timer slack
+    environment = make_environment()                   # or one of your own; requests are reported to environment.events
+    heat(environment)                                  # once per process: no first request pays for late imports
+    reply = Replay(environment, order, most_in_flight).run()      # blocks its greenlet; raises OSError, ValueError
+    replay.stop()                                      # from another greenlet: send no more, answer what is under way
+
+Files of an order (paths are in `Order`, on the machine of the process that carries it out):
+
+* `requests_file`: a stream of frames (`frames.py`) in order of time, ended by an end frame; an ordinary file, or a FIFO
+  that the parent writes to while the child sends (`feeding.Feeder`). The child reads ahead a bounded amount.
+* `answers_file`: blocks (`answers.py`), appended every `FLUSH_S`; each block stands alone, so a file that a killed child
+  leaves ends at its last whole block, and blocks may be carried elsewhere and put one after another. Times in it are
+  the `time.monotonic_ns()` of the process that wrote it.
+
+`Reply.resources` holds the figures of `RESOURCES`: of the whole process while the order ran.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -20,10 +38,37 @@ BODY_LIMIT_BYTES = 64 * 1024
 FLUSH_S = 0.2
 """How often the child's answers reach the file: the most that a killed child takes with it."""
 
+RESOURCES: Mapping[str, str] = {
+    "cpu_ms": "CPU time, user and system, all threads",
+    "wall_ms": "time from the order until its last answer",
+    "cpu_share": "cpu_ms / wall_ms",
+    "busiest_cpu_share": "the greatest such share in any stretch of 0.2 s",
+    "runqueue_wait_ms": "time that the sending thread was ready to run and had to wait for a core; -1: not known",
+    "throttled_ms": "time that a cgroup's CPU limit stopped the process; -1: not known",
+    "throttled_periods": "how many periods of that limit it was stopped in; -1: not known",
+    "major_faults": "page faults that had to read from disk",
+    "max_rss_bytes": "most memory that the process held since it began; -1: not known",
+    "memory_limit_bytes": "least memory limit of its cgroups; -1: none, or not known",
+    "most_in_flight": "most requests under way at once",
+    "in_flight_limit": "how many may be",
+    "in_flight_limit_hits": "requests that were not sent because so many were under way",
+    "in_flight_limit_first_ns": "when that first happened, monotonic clock of the process; -1: never",
+    "in_flight_limit_last_ns": "when that last happened; -1: never",
+    "connections_opened": "connections begun, also such as failed",
+    "sent_bytes": "written to connections, without TLS",
+    "received_bytes": "read from connections, without TLS",
+    "requests_waited_for": "how often a due time came and the request had not been handed over yet",
+}
+"""Names and meanings of what `Reply.resources` holds; all are numbers."""
+
 
 @dataclass(frozen=True)
 class Order:
-    """Replay one unit. Times are `time.monotonic_ns()`, which all processes of a machine share."""
+    """Replay one unit. Times are `time.monotonic_ns()`, which all processes of a machine share.
+
+    `fields`: dotted paths (`a.b[0].c`) of the JSON fields that are kept of each answer, and nothing else; empty: its
+    text. `insecure`: any certificate will do; `ca_file`: PEM file of those that may sign one (empty: the system's).
+    """
 
     number: int
     requests_file: str
@@ -32,21 +77,19 @@ class Order:
     start_ns: int
     length_ns: int
     timeout_ns: int
+    fields: tuple[str, ...] = ()
+    insecure: bool = False
+    ca_file: str = ""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the child says: `ready` once (number 0), then for each order `done`, or `failed` with the reason.
-
-    `cpu_ns` is what the whole process used while the order ran.
-    """
+    """What the child says: `ready` once (number 0), then for each order `done`, or `failed` with the reason."""
 
     number: int
     kind: Literal["ready", "done", "failed"]
     reason: str = ""
-    cpu_ns: int = 0
-    wall_ns: int = 0
-    most_in_flight: int = 0
+    resources: Mapping[str, float] = field(default_factory=dict)
 
 
 def encode(message: Order | Reply) -> str:
@@ -56,80 +99,10 @@ def encode(message: Order | Reply) -> str:
 
 def decode_order(line: str) -> Order:
     """Raises ValueError or TypeError for anything that `encode` did not write."""
-    return Order(**json.loads(line))
+    fields: dict[str, Any] = json.loads(line)
+    return Order(**{**fields, "fields": tuple(fields.get("fields", ()))})
 
 
 def decode_reply(line: str) -> Reply:
     """Raises ValueError or TypeError for anything that `encode` did not write."""
     return Reply(**json.loads(line))
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request as the child needs it; `offset_ns` from the unit's start."""
-
-    seq: int
-    offset_ns: int
-    method: str
-    path: str
-    route: str
-    headers: dict[str, str]
-    body: bytes
-
-
-def write_requests(path: Path, requests: Iterable[Request]) -> None:
-    """The unit's requests, one JSON array a line. Raises OSError."""
-    with path.open("w", encoding="utf-8") as file:
-        for item in requests:
-            body = base64.b64encode(item.body).decode("ascii")
-            line = [item.seq, item.offset_ns, item.method, item.path, item.route, item.headers, body]
-            file.write(json.dumps(line) + "\n")
-
-
-def read_requests(path: Path) -> Iterator[Request]:
-    """What `write_requests` wrote. Raises OSError, ValueError."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            seq, offset_ns, method, target, route, headers, body = json.loads(line)
-            yield Request(seq, offset_ns, method, target, route, headers, base64.b64decode(body))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of one request; `answered_ns` -1, status 0 and an error when there was no answer."""
-
-    seq: int
-    sent_ns: int
-    answered_ns: int
-    status: int
-    error: str
-    body: str
-
-
-def sent_line(seq: int, sent_ns: int) -> bytes:
-    """Line of the answers file: this request went out."""
-    return b"[%d,%d]\n" % (seq, sent_ns)
-
-
-def answer_line(answer: Answer) -> bytes:
-    """Line of the answers file: this request is over."""
-    fields = [answer.seq, answer.sent_ns, answer.answered_ns, answer.status, answer.error, answer.body]
-    return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
-
-
-def read_answers(path: Path) -> tuple[dict[int, Answer], dict[int, int]]:
-    """Answers by seq, and when each request that has none went out. A last line cut off by a kill is left out.
-
-    Raises OSError, and ValueError for a broken line elsewhere.
-    """
-    answers: dict[int, Answer] = {}
-    sent: dict[int, int] = {}
-    for line in path.read_bytes().splitlines(keepends=True):
-        if not line.endswith(b"\n"):
-            break
-        fields: list[Any] = json.loads(line)
-        if len(fields) == 2:
-            sent[fields[0]] = fields[1]
-        else:
-            answers[fields[0]] = Answer(*fields)
-    return answers, {seq: sent_ns for seq, sent_ns in sent.items() if seq not in answers}

@@ -17,9 +17,10 @@ from markupsafe import Markup
 from harness.model.change import Change
 from harness.model.findings import EvidencePointer, Finding, Outcome, Verdict
 from harness.model.plan import Plan
-from harness.report import numbers, summary
+from harness.report import fidelity_view, numbers, summary
 from harness.report.arm_chart import ArmChart, arm_chart
 from harness.report.axes import Axis
+from harness.report.fidelity_view import FidelityTable
 from harness.report.graph_view import GraphView, graph_view
 from harness.report.lanes import TimelineView, timeline_view
 from harness.report.latency_chart import LatencyChart, latency_chart
@@ -109,6 +110,7 @@ class Page:
     failed: tuple[FindingView, ...]
     unknown: tuple[FindingView, ...]
     passed: tuple[PassedGroup, ...]
+    fidelity: FidelityTable | None
     faults: tuple[summary.FaultView, ...]
     graph: GraphView
     timeline: TimelineView | None
@@ -155,6 +157,7 @@ def page(bundle: Bundle) -> Page:
         failed=by_outcome[Outcome.FAIL],
         unknown=by_outcome[Outcome.UNKNOWN],
         passed=tuple(PassedGroup(g.name, tuple(views[f.id] for f in g.findings)) for g in passed),
+        fidelity=fidelity_view.of_findings(ordered, [arm.value for arm in case.plan.arms]),
         faults=summary.faults(bundle),
         graph=graph_view(bundle),
         timeline=timeline_view(bundle),

@@ -78,6 +78,13 @@ def seconds(span_ns: float) -> str:
     return f"{minutes}{_SPACE}min {left_s}{_SPACE}s"
 
 
+def span_ms(value_ms: float | None) -> str:
+    """A time: `0.42 ms`, `1.53 s`; a dash where there is none."""
+    if value_ms is None:
+        return NO_VALUE
+    return measure(value_ms, "ms") if abs(value_ms) < 1000 else measure(value_ms / 1000, "s")
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """`1 request`, `1,204 requests`."""
     return f"{number:,}{_SPACE}{one if number == 1 else many or one + 's'}"

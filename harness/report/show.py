@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model.findings import Finding, Outcome, VerdictWord
-from harness.report import canonical, numbers, summary
+from harness.report import canonical, fidelity_view, numbers, summary
+from harness.report.fidelity_view import FidelityTable
 from harness.report.layout import Bundle
 from harness.report.verification import Trust, Verification
 from harness.visible import visible
@@ -41,6 +42,11 @@ def print_report(bundle: Bundle, console: Console) -> None:
             console.print(Padding(Text(f"• {visible(reason)}"), (0, 1)))
     console.print()
     console.print(_findings_table(bundle))
+    fidelity = fidelity_view.of_findings(bundle.findings, [arm.value for arm in bundle.case.plan.arms])
+    if fidelity is not None:
+        console.print()
+        console.print(fidelity_grid(fidelity))
+        console.print()
     console.print(
         Text(
             f"{summary.head_counts(bundle)}. Run {visible(run.run_id)}, seed {run.seed}, evaluated "
@@ -61,6 +67,22 @@ def _findings_table(bundle: Bundle) -> Table:
     for finding in summary.sorted_findings(bundle.findings):
         table.add_row(*_row(finding))
     return table
+
+
+def fidelity_grid(found: FidelityTable) -> Table:
+    """The table of measures; what is beyond its limit in the colour of an unknown."""
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", expand=True)
+    grid.add_column("Replay fidelity", ratio=1)
+    for name in ("At most", *found.columns):
+        grid.add_column(visible(name), justify="right", no_wrap=True)
+    grid.add_row("Score", "", *(Text(score, style="bold") for score in found.scores))
+    for row in found.rows:
+        cells = [Text(visible(cell.text), style=_CELL_STYLE.get(cell.state, "")) for cell in row.cells]
+        grid.add_row(Text(visible(row.words)), Text(row.limit), *cells)
+    return grid
+
+
+_CELL_STYLE = {"unknown": OUTCOME_STYLE[Outcome.UNKNOWN]}
 
 
 def _row(finding: Finding) -> tuple[Text, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from harness.console import LineProgress
 from harness.errors import ExitCode, Interrupted, ReadinessError
 from harness.locks import one_at_a_time
-from tests.benchmarks import edge, imports, memory, stages, startup
+from tests.benchmarks import edge, imports, memory, recordings, replay, stages, startup, store
 from tests.benchmarks.machine import machine_head
 from tests.benchmarks.setting import Setting
 from tests.benchmarks.table import Table
@@ -27,12 +27,16 @@ QUEUE_LIMIT_S = 3600
 
 @dataclass(frozen=True)
 class Benchmark:
-    """`alone`: holds the lock that a run holds, so that neither measures the other. A run takes it itself."""
+    """`alone`: holds the lock that a run holds, so that neither measures the other. A run takes it itself.
+
+    `usual`: measured where no names are given (`make bench`).
+    """
 
     measure: Callable[[Setting], tuple[Table, ...]]
     doing: str
     alone: bool = True
     engine: bool = True
+    usual: bool = True
 
 
 BENCHMARKS = {
@@ -41,6 +45,11 @@ BENCHMARKS = {
     "memory": Benchmark(memory.measure, "memory of one arm"),
     "stages": Benchmark(stages.measure, "time per stage of a run", alone=False),
     "imports": Benchmark(imports.measure, "imports", engine=False),
+    "recordings": Benchmark(
+        recordings.measure, "reading and importing captured traffic", engine=False, usual=False
+    ),
+    "store": Benchmark(store.measure, "a recording of ten million exchanges", engine=False, usual=False),
+    "replay": Benchmark(replay.measure, "replay: lateness and throughput", engine=False, usual=False),
 }
 
 
@@ -97,9 +106,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         type=_names,
-        default=list(BENCHMARKS),
+        default=[name for name, benchmark in BENCHMARKS.items() if benchmark.usual],
         metavar="NAME[,NAME...]",
-        help=f"among {', '.join(BENCHMARKS)}; all by default",
+        help=f"among {', '.join(BENCHMARKS)}; by default those of `make bench`",
     )
     parser.add_argument("--quick", action="store_true", help="small counts, to see that it works")
     parser.add_argument(

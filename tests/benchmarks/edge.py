@@ -236,14 +236,16 @@ def _replay(generator: ReplayChild, recording: Recording, place: Place) -> tuple
         timeout=Duration.of_s(TIMEOUT_S),
     )
     outcome = generator.replay(job)
-    bad = [answer for answer in outcome.answers.values() if answer.status != 200]
+    rows = outcome.exchanges(lambda _: "steady")
+    bad = [row for row in rows.rows() if row["status"] != 200]
     if bad:
         raise EngineError(
-            f"{len(bad)} of {outcome.planned} requests to {job.base_url} failed: {bad[0].error or bad[0].status}",
+            f"{len(bad)} of {outcome.planned} requests to {job.base_url} failed: {bad[0]['error'] or bad[0]['status']}",
             "see whether this machine has room for this load",
         )
-    counted = [outcome.answers[e.seq] for e in recording.exchanges if e.at_ns >= WARMUP_S * 1_000_000_000]
-    return [(a.answered_ns - a.sent_ns) / 1e6 for a in counted], float(outcome.detail()["lag_p99_ms"])
+    warm = rows.column("scheduled_ns") >= WARMUP_S * 1_000_000_000
+    latencies_ms = (rows.column("answered_ns") - rows.column("sent_ns"))[warm] / 1e6
+    return latencies_ms.tolist(), float(outcome.detail()["lag_p99_ms"])
 
 
 def _row(pair: Pair, load: str, found: Latencies) -> tuple[str, ...]:

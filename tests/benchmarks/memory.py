@@ -13,13 +13,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import synthetic
 from harness.environment.image_engine import connect
 from harness.environment.stack import ArmStack
 from harness.errors import EngineError
 from harness.loading import load_dataset, load_environment, load_scenario, resolve
 from harness.model.quantities import Duration
-from harness.model.recording import Recording
+from harness.model.recording import Traffic
 from harness.recording.load import load_recording
 from harness.replay.generator import LEAD_NS, ReplayChild, ReplayJob, ReplayOutcome
 from tests.benchmarks.arms import bench, ready_graph
@@ -58,13 +60,13 @@ def measure(setting: Setting) -> tuple[Table, ...]:
     return (_table(calm, most, limits, outcome, length_s),)
 
 
-def _job(stack: ArmStack, recording: Recording, length_s: int) -> ReplayJob:
+def _job(stack: ArmStack, recording: Traffic, length_s: int) -> ReplayJob:
     start_ns = time.monotonic_ns() + LEAD_NS
     length_ns = length_s * 1_000_000_000
     return ReplayJob(
         unit="memory",
         turn=0,
-        exchanges=recording.slice(*recording.between(0, length_ns)),
+        exchanges=recording.slice(0, int(np.searchsorted(recording.offsets_ns(), length_ns))),
         base_url=stack.entry_url("api"),
         seed=0,
         recording_digest=recording.digest,

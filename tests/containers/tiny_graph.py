@@ -144,8 +144,16 @@ POLICY = """\
 policy: small
 minimum_samples: 60
 minimum_fault_samples: 30
+schedule_lag_p50: 1s
+schedule_lag_p90: 1s
 schedule_lag_p99: 1s
 schedule_lag_max: 3s
+rate_deviation: 1
+burstiness_10ms: 99
+burstiness_100ms: 99
+burstiness_1s: 9
+gap_distance: 1
+generator_cpu: 1
 baseline_availability: 0.95
 """
 

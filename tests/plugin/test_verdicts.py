@@ -24,13 +24,13 @@ def test_ready_passes_with_a_line_a_finding(project: Project) -> None:
     result.stdout.fnmatch_lines(
         [
             SUMMARY,
-            "READY ready in steady: All 11 findings passed*",
+            "READY ready in steady: All 14 findings passed*",
             "  passed  availability/ledger-killed: The candidate answered *",
             "  report: readiness-reports/ready-steady/report.html",
             "  repeat: readiness run scenarios/changes/ready.change.yaml *--seed 11",
         ]
     )
-    assert len([line for line in result.outlines if line.startswith("  passed ")]) == 11
+    assert len([line for line in result.outlines if line.startswith("  passed ")]) == 14
     result.stdout.no_fnmatch_line("*container log*")
 
 
@@ -61,8 +61,8 @@ def test_unknown_fails_too(project: Project) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "UNKNOWN: No request was answered *",
-            "UNKNOWN unknown in steady: No request was answered *",
+            "UNKNOWN: The load generator of baseline left no figures *",
+            "UNKNOWN unknown in steady: The load generator of baseline left no figures *",
             "  UNKNOWN availability/ledger-killed: *",
             "FAILED scenarios/steady.scenario.yaml::unknown - UNKNOWN: *",
         ]
@@ -156,7 +156,7 @@ def test_junit_properties(project: Project) -> None:
         "readiness_findings_unknown": "0",
         "readiness_findings_pass": found["readiness_findings_pass"],
     }
-    assert int(found["readiness_findings_fail"]) + int(found["readiness_findings_pass"]) == 11
+    assert int(found["readiness_findings_fail"]) + int(found["readiness_findings_pass"]) == 14
 
 
 def test_junit_properties_can_be_left_out_and_the_summary_stays(project: Project) -> None:

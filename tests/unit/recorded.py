@@ -273,5 +273,6 @@ def _unit_events(graph: Environment, unit: Unit, place: dict[str, Any], spans: S
         if dead:
             yield look(spans.applied_ns + 1, dead, "exited", expected=True)
             yield look(spans.healed_ns + 1, dead, since="2", expected=True)
-    yield event(end_ns, EventKind.REPLAY, finished=True)
+    figures = {"cpu_ms": 200.0, "wall_ms": unit.length_ns / 1e6, "cpu_share": 0.03, "in_flight_limit_hits": 0}
+    yield event(end_ns, EventKind.REPLAY, finished=True, most_in_flight=8, **figures)
     yield event(end_ns + 1, EventKind.UNIT_FINISHED)

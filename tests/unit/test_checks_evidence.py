@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from harness.model.findings import Outcome
-from harness.model.history import GENERATOR_DIED, EventKind
+from harness.model.history import EventKind
 from harness.model.plan import Turn
 from tests.unit.histories import (
-    SECOND,
     Planted,
     Run,
     assert_noticed,
@@ -110,60 +109,6 @@ def test_completeness_wants_all_three_arms() -> None:
     plan = run.case.plan.model_copy(update={"arms": run.case.plan.arms[:2]})
     run.case = run.case.model_copy(update={"plan": plan})
     assert "the plan has no candidate" in run.alone("completeness")["completeness"].sentence.lower()
-
-
-def lag(ms: float, every: int) -> dict[str, object]:
-    late = {"values": lambda row: {"sent_ns": row["scheduled_ns"] + int(ms * 1e6)}}
-    return {**late, "table": "exchanges", "arm": "control", "seq": lambda seq: seq % every == 0}
-
-
-SCHEDULE = {
-    "late-throughout": (
-        lambda run: run.change(**lag(150, 50)),
-        ("1 % of requests to control", "150 ms late, 100ms"),
-    ),
-    "late-once": (lambda run: run.change(**lag(1500, 1439)), ("a request to control was sent 1500 ms late",)),
-    "early": (
-        lambda run: run.change(**lag(-5, 200)),
-        ("8 requests to control were sent before they were due",),
-    ),
-    "never-sent": (
-        lambda run: run.change(
-            "exchanges", {"sent_ns": -1, "answered_ns": -1, "status": 0}, seq=3, arm="control"
-        ),
-        ("1 of 1440 requests were never sent to control",),
-    ),
-    "nothing-sent": (lambda run: run.drop("exchanges", arm="control"), ("no request was sent to control",)),
-    "answered-before-sent": (
-        lambda run: run.change(
-            "exchanges", lambda row: {"answered_ns": row["sent_ns"] - 9}, arm="control", unit="store-away"
-        ),
-        ("280 requests to control were answered before they were sent",),
-    ),
-    "clock-backwards": (
-        lambda run: run.change(
-            "exchanges",
-            lambda row: {"scheduled_ns": row["scheduled_ns"] - SECOND},
-            arm="control",
-            seq=lambda s: s > 700,
-        ),
-        ("requests to control were not due in the order",),
-    ),
-    "answer-without-time": (
-        lambda run: run.change("exchanges", {"answered_ns": -1}, arm="control", seq=8),
-        ("1 requests to control have an answer and no time",),
-    ),
-    "orphan": (
-        lambda run: run.change("exchanges", {"error": GENERATOR_DIED, "status": 0}, arm="control", seq=8),
-        ("1 requests to control were under way when the load generator died",),
-    ),
-}
-
-
-@pytest.mark.parametrize("name", SCHEDULE)
-def test_a_replay_off_schedule_is_unknown(name: str) -> None:
-    plant, words = SCHEDULE[name]
-    assert_noticed(Planted("schedule/control", plant, UNKNOWN, words))
 
 
 STEADY = {"phase": "steady"}

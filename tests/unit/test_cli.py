@@ -22,6 +22,8 @@ COMMANDS = (
     "run",
     "verify",
     "show",
+    "replay",
+    "worker",
     "data",
     "data build",
     "data check",

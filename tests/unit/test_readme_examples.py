@@ -19,7 +19,13 @@ from harness.prepare import prepare
 from harness.recording.load import load_recording
 from tests.unit.readmes import ROOT, blocks
 
-REQUIRED = ("README.md", "environments/README.md", "scenarios/README.md", "harness/replay/README.md")
+REQUIRED = (
+    "README.md",
+    "environments/README.md",
+    "scenarios/README.md",
+    "harness/recording/README.md",
+    "harness/replay/README.md",
+)
 READMES = (*REQUIRED, *(name for name in ("synthetic/README.md",) if (ROOT / name).exists()))
 COMPANIONS = {
     "every-key": ("images/postgres/Dockerfile", "files/limits.conf", "files/schema.sql"),
@@ -105,8 +111,8 @@ def test_the_recipes_are_whole_definitions() -> None:
 
 
 def test_a_recording_of_ones_own_loads(tmp_path: Path) -> None:
-    (own,) = blocks("harness/replay/README.md", "json")
-    assert len(load_recording(put(tmp_path / "own.ndjson", own.text)).exchanges) == 2
+    (own,) = blocks("harness/recording/README.md", "json")
+    assert load_recording(put(tmp_path / "own.ndjson", own.text)).count == 2
 
 
 def test_the_change_and_its_scenario_make_a_plan(folder: Path) -> None:

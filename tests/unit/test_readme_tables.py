@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from harness.checks import Check
 from harness.checks.registry import EVIDENCE, REQUESTED
 from harness.faults import Fault, fault_names, make_fault
-from harness.model import change, environment, scenario
+from harness.model import change, environment, pace, scenario
 from harness.model.environment import Protocol
 from harness.model.policy import Policy
 from harness.model.quantities import Duration
@@ -43,6 +43,7 @@ def says(text: str, word: str) -> bool:
     [
         (environment, (), ENVIRONMENTS),
         (scenario, (), SCENARIOS),
+        (pace, (), SCENARIOS),
         (change, ("Version",), SCENARIOS),  # it has a table of its own
     ],
 )

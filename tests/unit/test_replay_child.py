@@ -11,83 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from harness.errors import EngineError
-from harness.model.history import Exchanges
 from harness.model.quantities import Duration
-from harness.model.recording import Exchange, Recording
-from harness.replay.generator import LEAD_NS, ReplayChild, ReplayFailed, ReplayJob, ReplayOutcome
+from harness.replay.generator import ReplayChild, ReplayFailed, ReplayOutcome
 from tests.unit.replay_target import Target
-
-SECOND_NS = 1_000_000_000
-START_LEAD_NS = LEAD_NS // 4
-
-
-def recording(*paths: str, every_ms: float = 5, method: str = "POST", **fields: object) -> Recording:
-    """One exchange per path, `every_ms` apart."""
-    exchanges = [
-        Exchange(
-            seq=0,
-            at_ns=int(index * every_ms * 1e6),
-            client=f"client-{index % 3}",
-            key=f"K-{index}",
-            method=method,
-            path=path,
-            route=path.partition("?")[0],
-            headers=(("content-type", "application/json"), ("x-channel", "web")),
-            body=b'{"number": %d}' % index if method == "POST" else b"",
-        )
-        for index, path in enumerate(paths)
-    ]
-    return Recording.of("test", "made here", exchanges)
-
-
-def job(of: Recording, url: str, timeout_s: float = 5.0, **changes: object) -> ReplayJob:
-    start_ns = time.monotonic_ns() + START_LEAD_NS
-    values: dict[str, object] = {
-        "unit": "steady",
-        "turn": 0,
-        "exchanges": of.exchanges,
-        "base_url": url,
-        "seed": 7,
-        "recording_digest": of.digest,
-        "recording_from_ns": 0,
-        "length_ns": of.length_ns,
-        "start_ns": start_ns,
-        "origin_ns": start_ns - 3 * SECOND_NS,
-        "timeout": Duration.of_s(timeout_s),
-    }
-    return ReplayJob(**(values | changes))  # type: ignore[arg-type]
-
-
-def history(outcome: ReplayOutcome) -> Exchanges:
-    return outcome.exchanges(lambda _: "steady")
-
-
-def errors(outcome: ReplayOutcome) -> list[str]:
-    return [row["error"] for row in history(outcome).rows()]
-
-
-def eventually(happened: Callable[[], bool], within_s: float = 15.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if happened():
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def gone(pid: int) -> bool:
-    """True for a zombie too: in a container nobody may be there to reap an orphan."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
+from tests.unit.replays import SECOND_NS, errors, eventually, gone, history, job, recording, running_child
 
 
 @pytest.fixture
@@ -98,11 +32,8 @@ def target() -> Iterator[Target]:
 
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[ReplayChild]:
-    child = ReplayChild("baseline", tmp_path / "generator")
-    child.start()
-    yield child
-    child.abort()
-    child.close()
+    with running_child(tmp_path / "generator") as child:
+        yield child
 
 
 def test_every_exchange_is_sent_as_recorded_and_recorded_as_answered(
@@ -211,32 +142,6 @@ def test_a_slow_service_does_not_slow_the_schedule(child: ReplayChild, target: T
     assert outcome.most_in_flight >= 90
     before_any_answer = min(row["answered_ns"] for row in history(outcome).rows())
     assert sum(row["sent_ns"] < before_any_answer for row in history(outcome).rows()) >= 90
-
-
-def test_a_frozen_service_is_charged_for_every_request_that_waited(child: ReplayChild) -> None:
-    """Coordinated omission: a closed loop would see one slow request where everybody waited."""
-    command = [sys.executable, "-m", "tests.unit.replay_target"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            url = server.stdout.readline().strip()
-            of = recording(*["/x"] * 160, every_ms=20)
-            work = job(of, url, timeout_s=10)
-            frozen = threading.Timer(
-                (work.start_ns - time.monotonic_ns()) / 1e9 + 0.5, lambda: server.send_signal(signal.SIGSTOP)
-            )
-            thawed = threading.Timer(frozen.interval + 2.0, lambda: server.send_signal(signal.SIGCONT))
-            frozen.start()
-            thawed.start()
-            outcome = child.replay(work)
-        finally:
-            server.send_signal(signal.SIGCONT)
-            server.kill()
-    assert outcome.answered == 160
-    waited_ms = history(outcome).latency_ms()
-    # 100 requests fell into the two seconds: half of them waited longer than one.
-    assert (waited_ms > 1000).sum() >= 40
-    assert (waited_ms > 500).sum() >= 60
 
 
 def test_a_killed_generator_leaves_what_it_saw(child: ReplayChild, target: Target) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.checks.evidence import NoParameters
+from harness.checks.fidelity import FidelityCheck
 from harness.model.case import Case
 from harness.model.change import Change
 from harness.model.environment import Environment
@@ -313,9 +315,11 @@ def history(  # noqa: C901 - a run, told from its beginning to its end
                     (EventKind.FAULT_HEALED, HEALED_NS + 30_000_000),
                 ):
                     events.append(Event(now + at, kind, subject=unit.name, detail={}, **place))
-            events.append(
-                Event(now + unit.length_ns, EventKind.UNIT_FINISHED, subject="", detail={}, **place)
-            )
+            figures = {"cpu_share": 0.05, "most_in_flight": 9, "in_flight_limit_hits": 0}
+            events += [
+                Event(now + unit.length_ns, kind, subject="", detail=detail, **place)
+                for kind, detail in ((EventKind.REPLAY, figures), (EventKind.UNIT_FINISHED, {}))
+            ]
         now += unit.length_ns + 300_000_000
     events.append(Event(now, EventKind.WORLD, detail={"clean": True, "left": []}))
     labels = [
@@ -404,7 +408,10 @@ def sample(
 
 
 def judge(case: Case, found: History) -> tuple[Finding, ...]:
-    """A stand-in for the project's checks with the same shape: pure, and a finding for each outcome."""
+    """A stand-in for the project's checks with the same shape: pure, and a finding for each outcome.
+
+    The fidelity check is the project's own.
+    """
     findings: list[Finding] = []
     for unit in case.plan.units:
         arms: dict[str, dict[str, float]] = {}
@@ -448,7 +455,7 @@ def judge(case: Case, found: History) -> tuple[Finding, ...]:
             evidence=(EvidencePointer(file="history/witness.parquet", where={"unit": "redis-away"}, rows=6),),
         )
     )
-    return tuple(findings)
+    return (*findings, *FidelityCheck().judge(case, NoParameters(), found))
 
 
 def _availability(

@@ -46,6 +46,10 @@ class Rejects:
         else:
             self.problems.add(Location(str(self.path), line), f"record {number}: {what}", fix)
 
+    def left_out(self, reason: str, count: int = 1) -> None:
+        """Right, and yet nothing that a replay could send (a WebSocket, a `data:` URL): counted, never a problem."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + count
+
     def broken(self, what: str, fix: str) -> None:
         """The file as a whole cannot be used; skipping does not help. What was read before it is not used either."""
         self.problems.add(Location(str(self.path)), what, fix)

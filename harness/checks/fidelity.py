@@ -1,0 +1,73 @@
+"""Fidelity: what was sent is what the recording has, when the recording has it. A starved generator measures itself.
+
+One finding an arm. Its value is the score: how much is left of the limit that was used up most, from 1 (nothing
+differs) to 0 (a limit is reached). All measures with their limits are in its details (`harness/model/fidelity.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.checks.base import EVENTS_FILE, EXCHANGES_FILE, Frame, pointer
+from harness.checks.evidence import NoParameters, evidence_finding
+from harness.checks.fidelity_parts import measure
+from harness.model.case import Case
+from harness.model.fidelity import Fidelity
+from harness.model.findings import Finding
+from harness.model.history import EventKind, History
+from harness.model.plan import Arm
+
+
+class FidelityCheck:
+    """See the module's head."""
+
+    name = "fidelity"
+    summary = "every request was sent, when and as the recording has it, within the policy's limits"
+    parameters = NoParameters
+
+    def expect(self, frame: Frame, parameters: NoParameters) -> tuple[str, ...]:
+        return tuple(f"{self.name}/{arm}" for arm in frame.arms)
+
+    def judge(self, case: Case, parameters: NoParameters, history: History) -> Iterable[Finding]:
+        for arm in case.plan.arms:
+            rows = history.exchanges.where(arm=arm.value)
+            events = history.events_of(EventKind.REPLAY, arm=arm.value)
+            silent = _without_figures(case, arm, {event.turn for event in events})
+            found = measure(rows, [event.detail for event in events], case.policy, arm.value, silent)
+            yield evidence_finding(
+                f"{self.name}/{arm}",
+                found.problems,
+                good_sentence(found, arm.value),
+                because=because(found),
+                subject=arm.value,
+                evidence=(
+                    pointer(EXCHANGES_FILE, len(rows), arm=arm.value),
+                    pointer(EVENTS_FILE, len(events), kind=EventKind.REPLAY.value, arm=arm.value),
+                ),
+                sample_size=len(rows),
+                value=found.score,
+                unit_of_measure="share",
+                details={
+                    "parts": [part.model_dump(mode="json") for part in found.parts],
+                    "shortages": list(found.shortages),
+                },
+            )
+
+
+def _without_figures(case: Case, arm: Arm, turns: set[int]) -> list[str]:
+    silent = [turn.unit for turn in case.plan.turns if arm in turn.arms and turn.turn not in turns]
+    return [f"the load generator of {arm} left no figures in {', '.join(silent)}"] if silent else []
+
+
+def good_sentence(found: Fidelity, who: str) -> str:
+    """What a faithful replay says."""
+    p99_ms, most_ms = found.part("lag_p99").value, found.part("lag_max").value
+    return (
+        f"All {found.sent} requests to {who} were sent as recorded: 99 % within {p99_ms or 0:.1f} ms of their time, "
+        f"all within {most_ms or 0:.0f} ms; {100 * found.score:.0f} % of the tightest limit is left."
+    )
+
+
+def because(found: Fidelity) -> str:
+    """Which resource ran short, for the end of a sentence."""
+    return f"what ran short: {' and '.join(found.shortages[:2]) or 'not known'}"

@@ -115,7 +115,7 @@ def prepare(
     recording = _paced(scenario, recording, problems)
     _long_enough(scenario, recording, problems)
     units = lay_units(scenario.value, recording.offsets_ns(), windows)
-    mode, reason = choose_mode(environment.value, len(ARMS), machine())
+    mode, reason = choose_mode(environment.value, len(ARMS), machine(), scenario.value.workers)
     frame = Frame(
         environment=environment.value,
         units=units,

@@ -36,6 +36,8 @@ from harness.plane.container import plane_image_request
 from harness.prepare import Prepared, prepare, scenario_paths
 from harness.progress import Progress
 from harness.recorder import Recorder
+from harness.recording.sessions.planning import plan_all
+from harness.recording.sessions.steps import Steps
 from harness.replay.crew.crew import ReplayCrew
 from harness.replay.crew.staff import CrewSetup
 from harness.replay.generator import ReplayChild
@@ -185,7 +187,7 @@ def _record(
                         recorder,
                         journal,
                         progress.note,
-                        prepared.sessions,
+                        _steps(prepared),
                     ).run()
                     _closing_facts(arms, recorder)
                 logs = _logs(arms)
@@ -231,6 +233,14 @@ def _arms(
         )
         for arm, services in prepared.services.items()
     }
+
+
+def _steps(prepared: Prepared) -> Mapping[int, Steps] | None:
+    """What each request of the timeline takes from earlier live answers; None where no sessions are kept up."""
+    if prepared.sessions is None:
+        return None
+    stop_seq = max(unit.stop_seq for unit in prepared.plan.units)
+    return plan_all(prepared.recording.slice(0, stop_seq), prepared.sessions)
 
 
 def _generator(arm: str, work: Path, workers: int) -> ReplayChild | ReplayCrew:

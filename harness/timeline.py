@@ -35,12 +35,15 @@ class Machine:
     memory_bytes: int
 
 
-def choose_mode(environment: Environment, arms: int, machine: Machine) -> tuple[Mode, str]:
-    """Together when the limits of all arms fit beside their planes and generators; the reason goes into the report."""
+def choose_mode(environment: Environment, arms: int, machine: Machine, workers: int = 1) -> tuple[Mode, str]:
+    """Together when the limits of all arms fit beside their planes and generators; the reason goes into the report.
+
+    `workers`: how many processes send an arm's load.
+    """
     limits = [service.limits for service in environment.services.values()]
-    cpus = arms * (sum(limit.cpus for limit in limits) + PLANE_CPUS + GENERATOR_CPUS)
+    cpus = arms * (sum(limit.cpus for limit in limits) + PLANE_CPUS + workers * GENERATOR_CPUS)
     memory = arms * (
-        sum(limit.memory.bytes for limit in limits) + PLANE_MEMORY_BYTES + GENERATOR_MEMORY_BYTES
+        sum(limit.memory.bytes for limit in limits) + PLANE_MEMORY_BYTES + workers * GENERATOR_MEMORY_BYTES
     )
     have = f"{machine.cpus} CPUs and {machine.memory_bytes / 2**30:.1f} GiB"
     need = f"{arms} arms need {cpus:.1f} CPUs and {memory / 2**30:.1f} GiB"

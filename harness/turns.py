@@ -21,10 +21,9 @@ from harness.model.history import EventKind, Moment
 from harness.model.plan import Arm, FaultWindow, Plan, Turn
 from harness.model.recording import Traffic
 from harness.recorder import Recorder, Spans, Stamp
-from harness.recording.sessions.planning import SessionPlanner
-from harness.recording.sessions.rules import SessionRules
+from harness.recording.sessions.steps import Steps
 from harness.replay.crew.crew import ReplayCrew
-from harness.replay.generator import LEAD_NS, ReplayChild, ReplayFailed, ReplayJob
+from harness.replay.generator import LEAD_NS, ReplayChild, ReplayFailed, ReplayJob, ReplayOutcome
 from harness.witness import Witness
 
 GAP_NS = 300_000_000
@@ -44,7 +43,8 @@ class RunningArm:
 
 @dataclass
 class TurnRunner:
-    """See the module's head. `stop` ends every wait early; the turn under way is healed and left."""
+    """See the module's head. `steps`, by seq, where sessions are kept up: clients keep what earlier units gave them.
+    `stop` ends every wait early; the turn under way is healed and left."""
 
     plan: Plan
     recording: Traffic
@@ -52,7 +52,7 @@ class TurnRunner:
     recorder: Recorder
     journal: Journal
     progress: Callable[[str], None]
-    sessions: SessionRules | None = None
+    steps: Mapping[int, Steps] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -100,7 +100,7 @@ class TurnRunner:
 
     def _replay(self, stamp: Stamp, spans: Spans) -> None:
         unit, arm = stamp.unit, self.arms[stamp.arm]
-        entry = self.plan.entry
+        entry, steps = self.plan.entry, self.steps
         job = ReplayJob(
             unit=unit.name,
             turn=stamp.turn.turn,
@@ -113,15 +113,18 @@ class TurnRunner:
             start_ns=spans.started_ns + self.recorder.origin_ns,
             origin_ns=self.recorder.origin_ns,
             timeout=arm.stack.environment.entry_edge(entry).tolerance.timeout,
-            plan=SessionPlanner(self.sessions).plan if self.sessions is not None else None,
+            plan=None if steps is None else lambda exchange: steps[exchange.seq],
+            keeps_sessions=steps is not None,
         )
         try:
             outcome = arm.child.replay(job)
-            figures: dict[str, Any] = dict(outcome.detail())
-            self.recorder.event(EventKind.REPLAY, stamp, **figures)
+            self.recorder.event(EventKind.REPLAY, stamp, **_figures(outcome))
         except ReplayFailed as failed:
             outcome = failed.outcome
-            self.recorder.event(EventKind.REPLAY_FAILED, stamp, error=failed.why, stderr=failed.stderr_tail)
+            workers = _figures(outcome).get("workers", [])
+            self.recorder.event(
+                EventKind.REPLAY_FAILED, stamp, error=failed.why, stderr=failed.stderr_tail, workers=workers
+            )
             self.progress(f"{stamp.arm}: the load generator failed in {unit.name}: {failed.why}")
         self.recorder.exchanges(outcome.exchanges(lambda at_ns: spans.phase(at_ns, unit).value))
 
@@ -266,3 +269,8 @@ class TurnRunner:
                 return
             self.stop.wait(min(left_s, 0.5))
         raise Interrupted("the run was asked to stop")
+
+
+def _figures(outcome: ReplayOutcome) -> dict[str, Any]:
+    """What the load generator says of itself, for the event of its replay."""
+    return dict(outcome.detail())

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.checks.base import EVENTS_FILE, EXCHANGES_FILE, Frame, pointer
+import pyarrow.compute as pc
+
+from harness.checks.base import EVENTS_FILE, EXCHANGES_FILE, Frame, percent, pointer
 from harness.checks.evidence import NoParameters, evidence_finding
 from harness.checks.fidelity_parts import measure
 from harness.model.case import Case
-from harness.model.fidelity import Fidelity
+from harness.model.fidelity import CLIENT_FELL_OUT, Fidelity
 from harness.model.findings import Finding
 from harness.model.history import EventKind, History
 from harness.model.plan import Arm
@@ -32,8 +34,11 @@ class FidelityCheck:
         for arm in case.plan.arms:
             rows = history.exchanges.where(arm=arm.value)
             events = history.events_of(EventKind.REPLAY, arm=arm.value)
-            silent = _without_figures(case, arm, {event.turn for event in events})
-            found = measure(rows, [event.detail for event in events], case.policy, arm.value, silent)
+            known = [
+                *_without_figures(case, arm, {event.turn for event in events}),
+                *_fell_out_more(case, arm, history),
+            ]
+            found = measure(rows, [event.detail for event in events], case.policy, arm.value, known)
             yield evidence_finding(
                 f"{self.name}/{arm}",
                 found.problems,
@@ -57,6 +62,23 @@ class FidelityCheck:
 def _without_figures(case: Case, arm: Arm, turns: set[int]) -> list[str]:
     silent = [turn.unit for turn in case.plan.turns if arm in turn.arms and turn.turn not in turns]
     return [f"the load generator of {arm} left no figures in {', '.join(silent)}"] if silent else []
+
+
+def _fell_out_more(case: Case, arm: Arm, history: History) -> list[str]:
+    """Requests that only this arm's answers kept from being sent: nobody knows how they would have been answered."""
+    share = {
+        one: pc.mean(pc.equal(rows.table.column("error"), CLIENT_FELL_OUT)).as_py() or 0.0
+        for one in (arm, Arm.BASELINE)
+        for rows in [history.exchanges.where(arm=one.value)]
+    }
+    excess = share[arm] - share[Arm.BASELINE]
+    if excess <= case.policy.fallen_out_excess:
+        return []
+    said = (
+        f"{percent(share[arm])} of the requests to {arm} were not sent because an earlier answer failed their client, "
+        f"{percent(share[Arm.BASELINE])} in the baseline: what they would have shown is not known"
+    )
+    return [said]
 
 
 def good_sentence(found: Fidelity, who: str) -> str:

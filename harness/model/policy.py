@@ -75,6 +75,12 @@ class Policy(Definition):
         le=1,
         description="Most share of requests outside faults whose client fell out: an earlier answer failed it.",
     )
+    fallen_out_excess: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Most share of requests by which an arm's fallen out may exceed the baseline's, faults included.",
+    )
     shifted: float = Field(
         default=0.1,
         ge=0,

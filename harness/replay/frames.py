@@ -31,13 +31,15 @@ MOST_FRAME_BYTES = 256 * 2**20
 @dataclass(frozen=True, slots=True)
 class RequestSteps:
     """What a request takes from live answers and gives to later ones. Head and body are templates, or empty where no
-    value goes in; the head then lacks `content-length` and the empty line at its end."""
+    value goes in; the head then lacks `content-length` and the empty line at its end. `waits_for`, `think_ns` and `needs`:
+    see `Steps`."""
 
     head: Template = ()
     body: Template = ()
     takes: tuple[Take, ...] = ()
     waits_for: int = -1
     think_ns: int = 0
+    needs: tuple[int, ...] = ()
 
 
 class Request(NamedTuple):
@@ -162,14 +164,20 @@ def _steps_text(steps: RequestSteps) -> bytes:
         [[take.slot, take.source, take.path] for take in steps.takes],
         steps.waits_for,
         steps.think_ns,
+        steps.needs,
     ]
     return json.dumps(fields, separators=(",", ":")).encode("ascii")
 
 
 def _steps(text: bytes) -> RequestSteps:
-    head, body, takes, waits_for, think_ns = json.loads(text)
+    head, body, takes, waits_for, think_ns, needs = json.loads(text)
     return RequestSteps(
-        _template_in(head), _template_in(body), tuple(Take(*take) for take in takes), waits_for, think_ns
+        _template_in(head),
+        _template_in(body),
+        tuple(Take(*take) for take in takes),
+        waits_for,
+        think_ns,
+        tuple(needs),
     )
 
 

@@ -71,6 +71,7 @@ class _Work:
             job.fields,
             job.insecure,
             job.ca_file,
+            job.keeps_sessions,
         )
 
     def look(self) -> None:

@@ -39,6 +39,7 @@ class ReplayJob:
     |---|---|
     | `exchanges` | in order of time, seq unique; taken once, one by one, while the replay is under way |
     | `plan` | gives each exchange's steps, in order, where sessions are kept up (`SessionPlanner(...).plan`) |
+    | `keeps_sessions` | clients still have what earlier such jobs of this generator gave them; one planner plans all of them |
     | `fields` | dotted paths of the JSON fields that are kept of each answer, and nothing else of it; empty: its text |
     | `host_header` | the target's own, or the one recorded |
     | `http1` | send what was HTTP/2, HTTP/3 or gRPC as HTTP/1.1, rather than refuse it |
@@ -63,6 +64,7 @@ class ReplayJob:
     http1: bool = False
     insecure: bool = False
     ca_file: str = ""
+    keeps_sessions: bool = False
 
     @property
     def last_moment_ns(self) -> int:

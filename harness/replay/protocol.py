@@ -11,7 +11,8 @@ PARENT_PID` takes orders on standard input. One class carries out one order in a
     most_in_flight = settle_in(parent_pid)             # once per process: limits, priority, timer slack
     environment = make_environment()                   # or one of your own; requests are reported to environment.events
     heat(environment)                                  # once per process: no first request pays for late imports
-    reply = Replay(environment, order, most_in_flight).run()      # blocks its greenlet; raises OSError, ValueError
+    memory = Memory()                                  # once per process: what clients got from live answers
+    reply = Replay(environment, order, most_in_flight, memory).run()      # blocks its greenlet; raises OSError, ValueError
     replay.stop()                                      # from another greenlet: send no more, answer what is under way
 
 Files of an order (paths are in `Order`, on the machine of the process that carries it out):
@@ -66,8 +67,10 @@ RESOURCES: Mapping[str, str] = {
 class Order:
     """Replay one unit. Times are `time.monotonic_ns()`, which all processes of a machine share.
 
-    `fields`: dotted paths (`a.b[0].c`) of the JSON fields that are kept of each answer, and nothing else; empty: its
-    text. `insecure`: any certificate will do; `ca_file`: PEM file of those that may sign one (empty: the system's).
+    `fields`: dotted paths (`a.b[0].c`) of the JSON fields that are kept of each answer, and nothing else; empty: its text.
+    `insecure`: any certificate will do; `ca_file`: PEM file of those that may sign one (empty: the system's).
+    `keeps_sessions`: clients still have what earlier orders of this process that said so gave them (tokens, ids, cookies);
+    the slots of all such orders are of one planner.
     """
 
     number: int
@@ -80,6 +83,7 @@ class Order:
     fields: tuple[str, ...] = ()
     insecure: bool = False
     ca_file: str = ""
+    keeps_sessions: bool = False
 
 
 @dataclass(frozen=True)

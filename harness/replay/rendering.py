@@ -162,4 +162,4 @@ def _merged(parts: list[bytes | Slot]) -> Template:
 
 
 def _request_steps(steps: Steps, head: Template, body: Template) -> RequestSteps:
-    return RequestSteps(head, body if head else (), steps.takes, steps.waits_for, steps.think_ns)
+    return RequestSteps(head, body if head else (), steps.takes, steps.waits_for, steps.think_ns, steps.needs)

@@ -71,9 +71,12 @@ def change(values: Mapping[str, Any] | Callable[[Row], Row], **where: Any) -> Pl
     return lambda run: run.change("exchanges", values, **ARM, **where)
 
 
+GONE = {"sent_ns": -1, "answered_ns": -1, "first_byte_ns": -1, "connected_ns": -1, "status": 0}
+FELL_OUT = {**GONE, "error": CLIENT_FELL_OUT}
+
+
 def unsent(error: str, **where: Any) -> Plant:
-    gone = {"sent_ns": -1, "answered_ns": -1, "first_byte_ns": -1, "connected_ns": -1, "status": 0}
-    return change({**gone, "error": error}, **where)
+    return change({**GONE, "error": error}, **where)
 
 
 def on_two_routes(every: int) -> Plant:
@@ -210,7 +213,7 @@ PLANTED = {
         overtaken(20),
     ),
     "fallen-out": Planted(
-        unsent(CLIENT_FELL_OUT, **STEADY, seq=lambda seq: seq % 10 == 0),
+        lambda run: run.change("exchanges", FELL_OUT, **STEADY, seq=lambda seq: seq % 10 == 0),
         "were not sent because an earlier answer failed their client, 5.0 % is allowed; "
         "what ran short: the target",
         unsent(CLIENT_FELL_OUT, **STEADY, seq=lambda seq: seq % 40 == 0),
@@ -324,8 +327,22 @@ def test_a_network_on_which_connecting_takes_long_is_named() -> None:
 
 def test_clients_that_fall_out_or_wait_under_a_fault_are_what_is_to_be_seen() -> None:
     fault = {"phase": ("fault", "recovery")}
-    assert judged(unsent(CLIENT_FELL_OUT, **fault), {}).outcome is Outcome.PASS
+
+    def everywhere(run: Run) -> None:
+        run.change("exchanges", FELL_OUT, **fault)
+
+    assert judged(everywhere, {}).outcome is Outcome.PASS
     assert judged(change(moved_by(700), **fault), {}).outcome is Outcome.PASS
+
+
+def test_clients_that_fall_out_of_one_arm_alone_leave_its_answers_unknown() -> None:
+    """A candidate whose answers lack a token under a fault would else not be asked what it cannot answer."""
+    fault = {"phase": "fault"}
+    found = judged(unsent(CLIENT_FELL_OUT, **fault), {})
+    assert found.outcome is Outcome.UNKNOWN
+    assert "0.0 % in the baseline: what they would have shown is not known" in found.sentence
+    few = unsent(CLIENT_FELL_OUT, **fault, seq=lambda seq: seq % 30 == 0)
+    assert judged(few, {}).outcome is Outcome.PASS
 
 
 def test_a_faithful_replay_says_what_is_left_of_its_tightest_limit() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.recording.sessions.steps import Slot, Take
 from harness.replay.answer_table import Answers, AnswersReader
 from harness.replay.answers import BlockWriter
-from harness.replay.child.sessions import Schedule
+from harness.replay.child.sessions import Memory, Schedule
 from harness.replay.frames import FrameReader, Request, RequestSteps, pack, pack_end
 
 MS = 1_000_000
@@ -145,9 +145,10 @@ def rendered(planned: list[Planned]) -> list[Request]:
     for seq, each in enumerate(planned):
         mine = earlier.setdefault(each.client, [])
         waits_for = mine[-each.back] if 0 < each.back <= len(mine) else -1
+        needs = tuple(mine[-1:]) if waits_for >= 0 and mine[-1] != waits_for else ()
         mine.append(seq)
         plain = each.client == 0  # one client without any session
-        steps = None if plain else RequestSteps(waits_for=waits_for, think_ns=each.think_ms * MS)
+        steps = None if plain else RequestSteps(waits_for=waits_for, think_ns=each.think_ms * MS, needs=needs)
         name = b"" if plain else b"client-%d" % each.client
         made.append(Request(seq, each.at_ms * MS, "GET", name, b"", b"/", b"x", False, steps))
     return made
@@ -172,7 +173,9 @@ def test_every_request_is_due_once_in_its_clients_order_and_not_before_its_time(
     planned: list[Planned], allowed_ms: int
 ) -> None:
     all_requests = rendered(planned)
-    schedule = Schedule(Given(deque(all_requests)), START_NS, START_NS + LENGTH_NS + allowed_ms * MS)
+    schedule = Schedule(
+        Given(deque(all_requests)), START_NS, START_NS + LENGTH_NS + allowed_ms * MS, Memory()
+    )
     popped: list[tuple[Request, int, int]] = []
     under_way: dict[int, int] = {}
     over_ns: dict[int, int] = {}
@@ -203,11 +206,14 @@ def test_every_request_is_due_once_in_its_clients_order_and_not_before_its_time(
             assert was_due_ns == START_NS + request.offset_ns
         elif request.steps.waits_for >= 0:
             assert was_due_ns >= over_ns[request.steps.waits_for] + request.steps.think_ns
+            assert all(was_due_ns >= over_ns[seq] for seq in request.steps.needs)
 
 
 def test_steps_travel_as_plain_text() -> None:
     """They hold bytes of any kind, and text of any kind."""
-    steps = RequestSteps((bytes(range(256)), Slot(3, "json", "ü")), (b"",), (Take(1, "text", "a(.)\u2028"),))
+    steps = RequestSteps(
+        (bytes(range(256)), Slot(3, "json", "ü")), (b"",), (Take(1, "text", "a(.)\u2028"),), 4, 5, (6, 7)
+    )
     reader = FrameReader()
     reader.feed(pack(Request(1, 2, "GET", b"", b"", b"", b"", False, steps)))
     [request] = reader.take(5)

@@ -192,3 +192,28 @@ def test_many_clients_with_sessions_at_once(child: ReplayChild, target: Target) 
     assert outcome.answered == 200
     mine = {got.path for got in target.got if got.path.startswith("/mine")}
     assert mine == {f"/mine?t=live-token-of-u{k}" for k in range(100)}
+
+
+def test_a_later_unit_has_what_an_earlier_one_gave(child: ReplayChild, target: Target) -> None:
+    """Where sessions are kept up over units; else its client falls out."""
+    of = exchanges((0, "ann", "/login?user=ann"), (100, "ann", "/x"))
+    giving = replace(literal(of.exchanges[0]), takes=TAKE)
+    asked = Steps((b"/x?token=", Slot(1, "url")), (), (), waits_for=0, think_ns=1_000_000)
+
+    def unit(seq: int, keeps_sessions: bool) -> dict[str, object]:
+        only = Recording.of("test", "", [replace(of.exchanges[seq], at_ns=0)]).exchanges
+        outcome = child.replay(
+            job(
+                of,
+                target.url,
+                exchanges=[replace(only[0], seq=seq)],
+                plan=lambda exchange: (giving, asked)[exchange.seq],
+                keeps_sessions=keeps_sessions,
+            )
+        )
+        [row] = history(outcome).rows()
+        return row
+
+    for keeps_sessions, error in ((True, ""), (False, "client fell out")):
+        assert unit(0, keeps_sessions)["status"] == 200
+        assert unit(1, keeps_sessions)["error"] == error

@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from harness.model.recording import Exchange
@@ -194,6 +194,12 @@ class SessionPlanner:
                 if len(client.threads) > MOST_VALUES:
                     client.threads.popitem(last=False)
         return takes
+
+
+def plan_all(exchanges: Iterable[Exchange], rules: SessionRules) -> dict[int, Steps]:
+    """The steps of all these exchanges, in order of time, by seq: planned once for all arms and units of a run."""
+    planner = SessionPlanner(rules)
+    return {exchange.seq: planner.plan(exchange) for exchange in exchanges}
 
 
 def _paths(read: ReadAnswer, source: str, path: str) -> list[str]:

@@ -16,6 +16,7 @@ from locust.env import Environment
 
 from harness.replay.child.process import settle_in, tidy_memory
 from harness.replay.child.replay import Replay, heat
+from harness.replay.child.sessions import Memory
 from harness.replay.child.user import make_environment
 from harness.replay.protocol import Order, Reply, decode_order, encode
 
@@ -28,6 +29,7 @@ class Orders:
         self._most_in_flight = most_in_flight
         self._replies = replies
         self._running = Group()
+        self._memory = Memory()
 
     def say(self, reply: Reply) -> None:
         self._replies.write(encode(reply))
@@ -42,7 +44,7 @@ class Orders:
 
     def _carry_out(self, order: Order) -> None:
         try:
-            reply = Replay(self._environment, order, self._most_in_flight).run()
+            reply = Replay(self._environment, order, self._most_in_flight, self._memory).run()
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
             reply = Reply(order.number, "failed", reason=f"{type(error).__name__}: {error}")
         self.say(reply)

@@ -24,7 +24,7 @@ from harness.replay.child.answers_file import AnswersFile
 from harness.replay.child.requests import Requests
 from harness.replay.child.resources import memory_limit_bytes, most_memory_bytes, usage
 from harness.replay.child.sending import MOST_PARSED_BYTES, Sending
-from harness.replay.child.sessions import Schedule
+from harness.replay.child.sessions import Memory, Schedule
 from harness.replay.child.target import find_target
 from harness.replay.child.user import ReplayUser, make_environment
 from harness.replay.frames import Request, pack, pack_end
@@ -41,8 +41,13 @@ BURST = 16
 class Replay:
     """One order in this process. `most_in_flight`: how many requests may be under way at once."""
 
-    def __init__(self, environment: Environment, order: Order, most_in_flight: int) -> None:
-        """Raises OSError and ValueError for files and URLs that cannot be used."""
+    def __init__(
+        self, environment: Environment, order: Order, most_in_flight: int, memory: Memory | None = None
+    ) -> None:
+        """`memory` is the process's; an order that keeps no sessions has one of its own.
+
+        Raises OSError and ValueError for files and URLs that cannot be used.
+        """
         self._order = order
         self._fields = [(path, json_steps(path)) for path in order.fields]
         self._keep_bytes = MOST_PARSED_BYTES if order.fields else BODY_LIMIT_BYTES
@@ -58,7 +63,8 @@ class Replay:
         self._alarm = Alarm(self._pump)
         self._requests = Requests(order.requests_file, self._more_requests)
         last_ns = order.start_ns + order.length_ns + order.timeout_ns
-        self._schedule = Schedule(self._requests, order.start_ns, last_ns)
+        own = memory if memory is not None and order.keeps_sessions else Memory()
+        self._schedule = Schedule(self._requests, order.start_ns, last_ns, own)
 
     def run(self) -> Reply:
         """Blocks until every request is answered or has timed out.

@@ -46,20 +46,40 @@ class Over(Protocol):
     body: bytes
 
 
+class Memory:
+    """What clients have of live answers, by client and slot, and when exchanges were over: it outlives an order.
+
+    A unit that begins in the middle of a client's session finds in it what the units before it gave.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, dict[int, str]] = {}
+        self._over_ns: dict[int, int] = {}
+
+    def over(self, seq: int, at_ns: int) -> None:
+        self._over_ns[seq] = at_ns
+        if len(self._over_ns) > REMEMBERED:
+            del self._over_ns[next(iter(self._over_ns))]
+
+    def over_ns(self, seq: int) -> int | None:
+        """When that exchange was over; None: it is not, never was sent, or was so long ago that nobody waits for it."""
+        return self._over_ns.get(seq)
+
+
 class _Client:
     """Values of its live answers, and requests that wait, in order; the first one is in the heap or waits for an answer."""
 
     __slots__ = ("held", "values")
 
-    def __init__(self) -> None:
-        self.values: dict[int, str] = {}
+    def __init__(self, values: dict[int, str]) -> None:
+        self.values = values
         self.held: deque[Request] = deque()
 
 
 class Schedule:
     """Times are monotonic. `pop` gives what `next_due_ns` announced."""
 
-    def __init__(self, requests: Coming, start_ns: int, last_ns: int) -> None:
+    def __init__(self, requests: Coming, start_ns: int, last_ns: int, memory: Memory) -> None:
         self._requests = requests
         self._start_ns = start_ns
         self._last_ns = last_ns
@@ -67,7 +87,7 @@ class Schedule:
         self._delayed: list[tuple[int, int, int, _Client]] = []
         self._under_way: set[int] = set()
         self._waiting: dict[int, _Client] = {}
-        self._over_ns: dict[int, int] = {}
+        self._memory = memory
         self._held = 0
 
     @property
@@ -117,12 +137,10 @@ class Schedule:
         if steps.takes and sending.status_code:
             client.values.update(take(steps.takes, sending.status_code, sending.headers, sending.body))
         self._under_way.discard(request.seq)
-        self._over_ns[request.seq] = now_ns
-        if len(self._over_ns) > REMEMBERED:
-            del self._over_ns[next(iter(self._over_ns))]
+        self._memory.over(request.seq, now_ns)
         waiting = self._waiting.pop(request.seq, None)
         if waiting is not None:
-            self._delay(waiting, self._due_ns(waiting.held[0]))
+            self._wait_on(waiting)
         return waiting is not None
 
     def _admit(self, request: Request) -> tuple[Request, int] | None:
@@ -133,8 +151,9 @@ class Schedule:
         if client is None:
             if steps is None:
                 return request, scheduled_ns
-            client = self._clients[request.client] = _Client()
-        if not client.held and not self._must_wait(request):
+            values = self._memory.values.setdefault(request.client, {})
+            client = self._clients[request.client] = _Client(values)
+        if not client.held and self._missing(request) is None:
             due_ns = self._due_ns(request)
             if due_ns <= scheduled_ns:
                 self._set_out(request)
@@ -142,10 +161,9 @@ class Schedule:
             client.held.append(request)
             self._delay(client, due_ns)
         else:
-            if not client.held:
-                assert steps is not None
-                self._waiting[steps.waits_for] = client
             client.held.append(request)
+            if len(client.held) == 1:
+                self._wait_on(client)
         self._held += 1
         return None
 
@@ -155,23 +173,36 @@ class Schedule:
         self._held -= 1
         self._set_out(request)
         if client.held:
-            following = client.held[0]
-            if self._must_wait(following):
-                assert following.steps is not None
-                self._waiting[following.steps.waits_for] = client
-            else:
-                self._delay(client, max(due_ns, self._due_ns(following)))
+            self._wait_on(client, due_ns)
         return request, due_ns
 
-    def _must_wait(self, request: Request) -> bool:
-        return request.steps is not None and request.steps.waits_for in self._under_way
+    def _wait_on(self, client: _Client, not_before_ns: int = 0) -> None:
+        """The first request that the client holds waits for an answer that is under way, or else for its due time."""
+        first = client.held[0]
+        missing = self._missing(first)
+        if missing is not None:
+            self._waiting[missing] = client
+        else:
+            self._delay(client, max(not_before_ns, self._due_ns(first)))
+
+    def _missing(self, request: Request) -> int | None:
+        """An exchange that this request carries something of and that is still under way; None: there is none."""
+        steps = request.steps
+        if steps is None:
+            return None
+        return next((seq for seq in (steps.waits_for, *steps.needs) if seq in self._under_way), None)
 
     def _due_ns(self, request: Request) -> int:
-        scheduled_ns = self._start_ns + request.offset_ns
+        """When it was scheduled, or a think time after the answer that it waits for, or when the last one it needs came."""
+        due_ns = self._start_ns + request.offset_ns
         steps = request.steps
-        if steps is None or steps.waits_for not in self._over_ns:
-            return scheduled_ns
-        return max(scheduled_ns, self._over_ns[steps.waits_for] + steps.think_ns)
+        if steps is None:
+            return due_ns
+        for seq, think_ns in ((steps.waits_for, steps.think_ns), *((seq, 0) for seq in steps.needs)):
+            over_ns = self._memory.over_ns(seq)
+            if over_ns is not None:
+                due_ns = max(due_ns, over_ns + think_ns)
+        return due_ns
 
     def _delay(self, client: _Client, due_ns: int) -> None:
         """The first that the client holds is due then; one that will be too late is dealt with at once."""

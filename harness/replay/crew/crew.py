@@ -147,6 +147,7 @@ class _Work:
             job.fields,
             job.insecure,
             job.ca_file,
+            job.keeps_sessions,
         )
         rendering = Rendering(
             job.seed, job.recording_digest, job.recording_from_ns, job.host_header, job.http1

@@ -27,6 +27,7 @@ from locust.runners import WorkerRunner
 
 from harness.replay.child.process import settle_in, tidy_memory
 from harness.replay.child.replay import Replay, heat, make_environment
+from harness.replay.child.sessions import Memory
 from harness.replay.crew.blocks import whole
 from harness.replay.crew.clock import clock_name
 from harness.replay.crew.messages import (
@@ -137,6 +138,7 @@ class Worker:
         self._shares: dict[int, Share] = {}
         self._assigned: dict[int, AsyncResult] = {}
         """Orders that are not over, each with the digest of its requests once they were all handed over."""
+        self._memory = Memory()
         self._nonce = new_nonce()
         self._joined = False
         self._heard_s = time.monotonic()
@@ -156,7 +158,7 @@ class Worker:
         """The order, to be run; memory is tidied first where nothing is being sent."""
         if not self._shares:
             tidy_memory()
-        return Replay(self._environment, order, self._most_in_flight)
+        return Replay(self._environment, order, self._most_in_flight, self._memory)
 
     def send(self, message: Message, blocks: bytes = b"") -> None:
         """To the master."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,11 @@ collect_ignore = ["tests/golden"]  # definitions that are wrong on purpose
 CONTAINER_TESTS = Path(__file__).parent / "tests" / "containers"
 # `make test` sets it: an engine that does not answer is then a failure, not a skip.
 ENGINE_REQUIRED = "READINESS_TEST_ENGINE_REQUIRED"
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs ignore Ctrl-C, and so would all that the tests start to try Ctrl-C on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

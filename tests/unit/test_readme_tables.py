@@ -15,11 +15,17 @@ from harness.checks.registry import EVIDENCE, REQUESTED
 from harness.faults import Fault, fault_names, make_fault
 from harness.model import change, environment, pace, scenario
 from harness.model.environment import Protocol
+from harness.model.history import Exchanges
 from harness.model.policy import Policy
 from harness.model.quantities import Duration
+from harness.recording.registry import READERS
+from harness.replaying.thresholds import KNOWN
 from tests.unit.readmes import blocks, coded, read, rows
 
 ENVIRONMENTS, SCENARIOS = "environments/README.md", "scenarios/README.md"
+RECORDING, REPLAY, REPLAYING = (f"harness/{name}/README.md" for name in ("recording", "replay", "replaying"))
+EVIDENCE_LIMITS = {"policy", "confidence", "resamples", "block", "baseline_availability", "probe_tolerance"}
+"""Keys of the policy that are not about replay, besides `minimum_…`."""
 FAULTS = [make_fault(name) for name in fault_names()]
 
 
@@ -136,3 +142,22 @@ def test_the_keys_of_a_check_are_as_its_row_says(check: Check) -> None:
             assert says(said[key], "none") or re.search(rf"either `{key}`|or `{key}: ", table[check.name]), (
                 key
             )
+
+
+def test_every_format_of_captures_is_shown() -> None:
+    assert {row[0].strip("`") for row in rows(RECORDING, "`--format`")} == {reader.name for reader in READERS}
+
+
+def test_every_limit_on_fidelity_is_shown_beside_its_measure() -> None:
+    shown = [""]
+    for row in rows(REPLAYING, "measure", "why this limit"):
+        for key in coded(row[1]):  # after `schedule_lag_p50`, `_p90` is the same with another end
+            shown.append(f"{shown[-1].rpartition('_')[0]}{key}" if key.startswith("_") else key)
+    limits = {key for key in Policy.model_fields if not key.startswith("minimum_")} - EVIDENCE_LIMITS
+    assert set(shown[1:]) == limits
+
+
+def test_the_times_and_measures_shown_are_known() -> None:
+    assert {name for row in rows(REPLAY, "column") for name in coded(row[0])} <= set(Exchanges.schema.names)
+    named = {name for row in rows(REPLAYING, "measure", "value") for name in re.findall(r"`([^`]+)`", row[0])}
+    assert named <= set(KNOWN)

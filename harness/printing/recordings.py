@@ -185,6 +185,8 @@ def _sessions(found: Overview) -> Iterator[tuple[Cell, ...]]:
         taken = rule.taken_from
         state = "" if rule.enabled else "off"
         yield rule.name, f"{taken.method} {taken.route}: {taken.source} {taken.path}", state
+    if found.sessions.searched is not None:
+        yield "searched", f"the first {numbers.count(found.sessions.searched, 'exchange')} alone", ""
     yield (
         "cookies",
         "of each client, as live answers set them",

@@ -25,6 +25,7 @@ from harness.recording.plain import PLAIN_FORMAT, read_plain_header
 from harness.recording.readers.base import Reader, Rejects, Source
 from harness.recording.redaction import Redactor, default_rules, key_fingerprint, load_or_make_key, load_rules
 from harness.recording.registry import read_head, reader_named, reader_of
+from harness.recording.sessions.carried import Carried
 from harness.recording.sessions.finding import find_rules
 from harness.recording.sessions.rules import write_rules
 from harness.recording.store import StoredRecording, file_digest
@@ -189,7 +190,8 @@ def _own_header(chosen: Chosen) -> RecordingHeader | None:
 def find_sessions(traffic: StoredRecording) -> None:
     """Write the session rules that the recording shows, where it knows answers."""
     if any(_knows_answers(batch) for batch in traffic.batches(("answer_headers", "answer_body"))):
-        write_rules(find_rules(traffic.slice(0, traffic.count)), traffic.folder / SESSIONS)
+        carried = Carried.by(traffic.requests())
+        write_rules(find_rules(traffic.slice(0, traffic.count), carried=carried), traffic.folder / SESSIONS)
 
 
 def _knows_answers(batch: pa.RecordBatch) -> bool:

@@ -86,6 +86,14 @@ class StoredRecording:
             for batch, seq in self._rows(first_seq, stop_seq):
                 yield from _exchanges(batch, seq, bodies)
 
+    def requests(self) -> Iterator[Exchange]:
+        """All of them without the bodies of their answers, which need not be read for them."""
+        with BodyReader(self.bodies_path) as bodies:
+            for batch, seq in self._rows(0, self.count):
+                without = pa.nulls(batch.num_rows, STORED.field("answer_body").type)
+                bare = batch.set_column(STORED.get_field_index("answer_body"), "answer_body", without)
+                yield from _exchanges(bare, seq, bodies)
+
     def exchanges(self) -> Iterator[tuple[Exchange, bool]]:
         """All of them, each with whether its request's body is known (where not, it is empty)."""
         with BodyReader(self.bodies_path) as bodies:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from harness.model.recording import Exchange, RecordedAnswer
+from harness.recording.sessions.carried import Carried
 from harness.recording.sessions.distinct import Strength, strength
 from harness.recording.sessions.finding import find_rules
 from harness.recording.sessions.live import fill
@@ -265,6 +266,21 @@ class TestEvidence:
         (rule,) = find_rules(recorded, most_clients=100).rules
         assert rule.used_in[0].support is not None
         assert rule.used_in[0].support.uses == 1  # c0 was forgotten
+
+    def test_where_requests_carry_more_than_can_be_kept_the_rules_say_so(self) -> None:
+        recorded = [exchange(0, START, SOURCES["json"](RECORDED)), exchange(1, USES["bearer"](RECORDED))]
+        recorded += [exchange(number, Request("GET", f"/things/{number}00")) for number in range(2, 300)]
+        carried = Carried.by(recorded, most=50)
+        rules = find_rules(recorded, carried=carried)
+        assert rules.searched is not None
+        assert 2 <= rules.searched < 60
+        assert f"searched: {rules.searched}\n" in rules_text(rules)
+        assert len(rules.rules) == 1
+        assert find_rules(recorded).searched is None
+
+    def test_an_iterator_is_not_taken_for_a_recording(self) -> None:
+        with pytest.raises(TypeError, match="once"):
+            find_rules(iter([exchange(0, START)]))
 
 
 class TestStrength:

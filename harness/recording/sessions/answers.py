@@ -1,36 +1,34 @@
-"""Every value of a recorded answer that a later request could carry.
+"""The values of a recorded answer that a request carries.
 
-Takes an exchange, gives candidates: where each stands (as a `Take` says it), where it stands in general (a list's items
-alike), and what its coming back would mean.
+Takes an exchange and what requests carry, gives candidates: where each stands (as a `Take` says it), where it stands in
+general (a list's items alike), and what its coming back would mean.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from pydantic_core import from_json
+
 from harness.model.recording import Exchange
+from harness.recording.sessions.carried import Carried
 from harness.recording.sessions.distinct import Strength, is_variable, strength
+from harness.recording.sessions.glance import MOST_ITEMS, Had, glance, parts_of_url
 from harness.recording.sessions.json_leaves import json_path
-from harness.recording.sessions.live import (
-    ReadAnswer,
-    html_values,
-    json_at,
-    json_steps,
-    json_text,
-    set_cookies,
-    url_parts,
-)
+from harness.recording.sessions.live import ReadAnswer, html_values, json_at, json_steps, set_cookies
+from harness.recording.sessions.places import VALIDATORS
 from harness.recording.sessions.steps import Source
 
 MOST_CANDIDATES = 4096
 """Of one answer; what comes later in it is not looked at."""
 
-MOST_ITEMS = 256
 MOST_BODY_BYTES = 8 * 2**20
+
+_INDEX = re.compile(r"\[\d+\]")
 
 SILENT_HEADERS = frozenset(
     {
@@ -71,9 +69,6 @@ SILENT_HEADERS = frozenset(
 )
 """Answer headers that say nothing that a client sends back."""
 
-VALIDATORS = frozenset({"etag", "last-modified"})
-"""Headers that a client sends back to the same URL by the rules of HTTP, however little chance is in them."""
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -87,61 +82,116 @@ class Candidate:
     whole: str = ""
 
 
-def candidates(exchange: Exchange) -> list[Candidate]:
-    """In order of preference: where several hold one value, the first is the best place to take it from."""
+@dataclass(slots=True)
+class Given:
+    """What an answer gives. `values`: those that some request carries, in order of preference: where several hold one
+    value, the first is the best place to take it from. `fresh`: other places at which the client was given nothing yet."""
+
+    values: list[Candidate] = field(default_factory=list)
+    fresh: set[tuple[Source, str]] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.fresh)
+
+
+def reads_body(content_type: str) -> bool:
+    """Whether anything is looked for in such a body. Nothing said: it may be JSON or HTML."""
+    content_type = content_type.lower()
+    return not content_type or "json" in content_type or "html" in content_type
+
+
+def given(exchange: Exchange, carried: Carried, had: Had) -> Given:
+    """What the exchange's answer gives to a client that had been given something at the places `had`."""
     answer = exchange.answer
     if answer.status < 100 or not (answer.headers or answer.body):
-        return []
-    found: list[Candidate] = []
+        return Given()
     body = answer.body if answer.body is not None and len(answer.body) <= MOST_BODY_BYTES else b""
-    read = ReadAnswer(answer.status, answer.headers, body)
-    content_type = read.by_name.get("content-type", "").lower()
-    for one in _all(read, content_type, body):
-        found.append(one)
-        if len(found) >= MOST_CANDIDATES:
-            break
-    return found
+    look = _Look(carried, had)
+    look.answer(ReadAnswer(answer.status, answer.headers, body))
+    return look.given
 
 
-def _all(read: ReadAnswer, content_type: str, body: bytes) -> Iterator[Candidate]:
-    if "json" in content_type or (not content_type and body[:1] in (b"{", b"[")):
-        yield from _of_json(read.json, ())
-    for name, value in read.by_name.items():
-        if name not in SILENT_HEADERS and not name.startswith("x-amz-cf-"):
-            yield from _of_header(name, value)
-    for name, value, deleted in set_cookies(read.headers):
-        if not deleted:
-            # Scripts that read a cookie decode it, as often as not one in which there is nothing to decode.
-            yield from _of_text("cookie", f"{name}|decoded", f"{name}|decoded", value, name, decode=True)
-            yield from _of_text("cookie", name, name, value, name)
-    if "html" in content_type or (not content_type and body.lstrip()[:1] == b"<"):
-        for name, value in html_values(read.text):
-            yield from _of_text("html", name, name, value, name)
+class _Look:
+    """Gathers what counts in one answer."""
 
+    def __init__(self, carried: Carried, had: Had) -> None:
+        self.given = Given()
+        self._carried = carried
+        self._had = had
 
-def _of_header(name: str, value: str) -> Iterator[Candidate]:
-    if name in VALIDATORS:
-        yield Candidate("header", name, name, value, strength(value))
-    else:
-        yield from _of_text("header", name, name, value, name)
+    def answer(self, read: ReadAnswer) -> None:
+        content_type, body = read.by_name.get("content-type", "").lower(), read.body
+        if "json" in content_type or (not content_type and body[:1] in (b"{", b"[")):
+            self._json(_parsed(read))
+        for name, value in read.by_name.items():
+            if name in VALIDATORS:
+                self._validator(name, value)
+            elif name not in SILENT_HEADERS and not name.startswith("x-amz-cf-"):
+                self._text("header", name, name, value, name)
+        for name, value, deleted in set_cookies(read.headers):
+            if not deleted:
+                # Scripts that read a cookie decode it, as often as not one in which there is nothing to decode.
+                self._value("cookie", f"{name}|decoded", f"{name}|decoded", unquote(value), name)
+                self._text("cookie", name, name, value, name)
+        if "html" in content_type or (not content_type and body.lstrip()[:1] == b"<"):
+            for name, value in html_values(read.text):
+                self._text("html", name, name, value, name)
 
+    def _validator(self, name: str, value: str) -> None:
+        if value in self._carried:
+            self.given.values.append(Candidate("header", name, name, value, strength(value)))
+        elif not self._had.has("header", name):
+            self.given.fresh.add(("header", name))
 
-def _of_json(value: Any, steps: tuple[str | int, ...]) -> Iterator[Candidate]:
-    if isinstance(value, dict):
-        for key, member in value.items():
-            if not (
-                isinstance(member, dict | list) and is_variable(key)
-            ):  # rules cannot name a key that varies
-                yield from _of_json(member, (*steps, key))
-    elif isinstance(value, list):
-        for number, item in enumerate(value[:MOST_ITEMS]):
-            yield from _of_json(item, (*steps, number))
-    else:
-        text = None if isinstance(value, bool) else json_text(value)
-        if text:
+    def _json(self, document: Any) -> None:
+        seen = glance(document, self._carried, self._had)
+        if seen.hits:
+            self._leaves(document, (), seen.hits)
+        self.given.fresh.update(("json", general) for general in seen.fresh)
+
+    def _leaves(self, value: Any, steps: tuple[str | int, ...], hits: Collection[str | int]) -> None:
+        """Where in the document the hits stand, in its order."""
+        if isinstance(value, dict):
+            for key, member in value.items():
+                if not (isinstance(member, dict | list) and is_variable(key)):
+                    self._leaves(member, (*steps, key), hits)
+        elif isinstance(value, list):
+            for number, item in enumerate(value[:MOST_ITEMS]):
+                self._leaves(item, (*steps, number), hits)
+        elif type(value) in (str, int) and value in hits and len(self.given.values) < MOST_CANDIDATES:
             path = json_path(steps)
             name = next((step for step in reversed(steps) if isinstance(step, str)), "")
-            yield from _of_text("json", path, _INDEX.sub("[*]", path), text, name)
+            self._text("json", path, _INDEX.sub("[*]", path), str(value), name)
+
+    def _text(self, source: Source, path: str, general: str, value: str, name: str) -> None:
+        """The value itself, and its parts where it is a URL."""
+        self._value(source, path, general, value, name)
+        whole = ""
+        for part, inner in parts_of_url(value):
+            if part == "path":
+                whole = inner
+            else:
+                self._value(source, f"{path}|{part}", f"{general}|{part}", inner, part, whole)
+
+    def _value(self, source: Source, path: str, general: str, value: str, name: str, whole: str = "") -> None:
+        is_carried = value in self._carried
+        if not is_carried and self._had.has(source, general):
+            return
+        meaning = strength(value, name)
+        if meaning is Strength.NONE:
+            return
+        if is_carried:
+            self.given.values.append(Candidate(source, path, general, value, meaning, whole))
+        else:
+            self.given.fresh.add((source, general))
+
+
+def _parsed(read: ReadAnswer) -> Any:
+    """The body as JSON, by a parser twice as fast as the one for live answers; what that alone can read, by that."""
+    try:
+        return from_json(read.body, cache_strings="keys")
+    except ValueError:
+        return read.json
 
 
 def concrete_paths(document: Any, path: str) -> list[str]:
@@ -158,25 +208,3 @@ def concrete_paths(document: Any, path: str) -> list[str]:
         if len(paths) >= MOST_ITEMS:
             break
     return paths[:MOST_ITEMS]
-
-
-_INDEX = re.compile(r"\[\d+\]")
-_URL = re.compile(r"(?:https?:)?//|/|\?")
-
-
-def _of_text(
-    source: Source, path: str, general: str, value: str, name: str, decode: bool = False
-) -> Iterator[Candidate]:
-    """The value itself, and its parts where it is a URL."""
-    if decode:
-        value = unquote(value)
-    meaning = strength(value, name)
-    if meaning is not Strength.NONE:
-        yield Candidate(source, path, general, value, meaning)
-    if not decode and len(value) <= 4096 and _URL.match(value):
-        whole = ""
-        for part, inner, _, _ in url_parts(value):
-            whole = inner if part == "path" else whole
-            meaning = strength(inner, part)
-            if part != "path" and meaning is not Strength.NONE:
-                yield Candidate(source, f"{path}|{part}", f"{general}|{part}", inner, meaning, whole)

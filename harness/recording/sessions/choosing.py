@@ -5,15 +5,15 @@ Takes the counts that `finding.py` made, gives `SessionRule`s, named, ordered an
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from harness.recording.sessions.answers import VALIDATORS
 from harness.recording.sessions.patterns import ANY, OPEN, path_segments
-from harness.recording.sessions.places import PlaceKind
+from harness.recording.sessions.places import VALIDATORS, PlaceKind
 from harness.recording.sessions.rules import SessionRule, Support, TakenFrom, UsedIn
 from harness.recording.sessions.steps import Source
 
@@ -175,6 +175,15 @@ def _is_believed(taken: TakeKey, use: UseKey, pair: Pair) -> bool:
         return False  # a list of small numbers holds any small number
     least, share = WEAK["related" if relation and "[*]" in taken.general else relation]
     return len(pair.values) >= least and pair.uses >= share * (pair.uses + pair.missed)
+
+
+@functools.lru_cache(maxsize=65_536)
+def may_be_believed(general: str) -> bool:
+    """Whether small numbers at this place of answers can make a rule at all, whatever request carries them.
+
+    Those in lists cannot unless the place is called an identifier: `_relation` gives nothing then.
+    """
+    return "[*]" not in general or _plain(general).endswith(_IDENTIFIERS)
 
 
 _IDENTIFIERS = ("id", "key", "number", "no", "code", "token", "ref", "uuid", "version", "revision")

@@ -7,11 +7,13 @@ and words, dates, versions and media types say nothing.
 from __future__ import annotations
 
 import enum
+import functools
 import itertools
 import math
 import re
 
 MOST_TOKEN_CHARS = 16_384
+MOST_REMEMBERED_CHARS = 80
 STRONG_BITS = 32.0
 """So much chance in a value that a meeting by accident is out of the question in any recording."""
 
@@ -50,7 +52,7 @@ _FREQUENT = (
 )
 """The most frequent pairs of letters in English."""
 
-_EPOCHS = tuple((10**power, 3 * 10**power) for power in (9, 12, 15, 18))
+_EPOCH = re.compile(r"0*[12]\d{9}(?:\d{3}){0,3}", re.ASCII)
 """Seconds, ms, us and ns since 1970 begin with 1 or 2 for a long time to come."""
 
 
@@ -69,13 +71,21 @@ def strength(value: str, name: str = "") -> Strength:
 
     Values with white space in them are prose, and URLs are judged by their parts.
     """
+    return (
+        _remembered(value, name)
+        if len(value) + len(name) <= MOST_REMEMBERED_CHARS
+        else _strength(value, name)
+    )
+
+
+def _strength(value: str, name: str) -> Strength:
     if not value or len(value) > MOST_TOKEN_CHARS * 16 or (len(value) < 8 and value.isalpha()):
         return Strength.NONE
     if len(value) > MOST_TOKEN_CHARS:  # no prose is sent back in one field: a view state
         return Strength.STRONG if not _WHITE.search(value) else Strength.NONE
     if _WHITE.search(value) or "://" in value or _UNSAYING.fullmatch(value):
         return Strength.NONE
-    if value.isdigit() and any(low <= int(value) < high for low, high in _EPOCHS):
+    if _EPOCH.fullmatch(value):
         return Strength.WEAK
     bits = chance_bits(value)
     if bits >= (NAMED_BITS if _ID_NAME.search(name) else STRONG_BITS):
@@ -87,6 +97,11 @@ def strength(value: str, name: str = "") -> Strength:
     return Strength.WEAK if any(character.isdigit() for character in value) else Strength.NONE
 
 
+_remembered = functools.lru_cache(maxsize=65_536)(_strength)
+"""The same states, names and numbers stand in answer after answer."""
+
+
+@functools.lru_cache(maxsize=16_384)
 def is_variable(segment: str) -> bool:
     """Whether a path segment looks like an id, so that routes leave it open."""
     if _UNSAYING.fullmatch(segment):

@@ -6,13 +6,14 @@ finding can compare values and planning can put a slot there without touching an
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 from urllib.parse import unquote_to_bytes
 
-from harness.model.recording import Exchange
+from harness.model.recording import Exchange, Headers
 from harness.recording.sessions.json_leaves import json_leaves
 from harness.recording.sessions.live import form_pairs, url_parts
 from harness.recording.sessions.steps import Encoding
@@ -58,8 +59,12 @@ _INDEX = re.compile(r"\[\d+\]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9-]*) +(\S+)")
 _ETAGS = re.compile(r'(?:W/)?"[^"]*"')
 _ETAG_HEADERS = frozenset({"if-match", "if-none-match", "if-range"})
+VALIDATORS = frozenset({"etag", "last-modified"})
+"""Headers of answers that a client sends back to the same URL by the rules of HTTP, however little chance is in them."""
+
 CONDITIONS = _ETAG_HEADERS | {"if-modified-since", "if-unmodified-since"}
 """Request headers that repeat what an answer to the same URL said of its version."""
+
 _COOKIE = re.compile(r"\s*([^=;\s]+)\s*=\s*([^;]*?)\s*(?:;|$)")
 _BOUNDARY = re.compile(r'boundary="?([^";,]+)"?', re.IGNORECASE)
 _FIELD_NAME = re.compile(r'(?<![\w-])name="((?:[^"\\]|\\.)*)"|(?<![\w-])name=([^;\s]+)', re.IGNORECASE)
@@ -87,12 +92,11 @@ class BodyForm:
     codec: Literal["utf-8", "latin-1"] = "latin-1"
 
 
-def body_form(exchange: Exchange) -> BodyForm:
+def body_form(headers: Headers, body: bytes) -> BodyForm:
     """By the content type, or by its looks where there is none."""
-    body = exchange.body
     if not body or len(body) > MOST_BODY_BYTES:
         return BodyForm("")
-    content_type = next((value.lower() for name, value in exchange.headers if name == "content-type"), "")
+    content_type = next((value.lower() for name, value in headers if name == "content-type"), "")
     if "json" in content_type or (not content_type and body[:1] in b"{["):
         try:
             body.decode("utf-8")
@@ -114,21 +118,45 @@ def target_text(exchange: Exchange, target: int) -> str:
     if target == PATH:
         return exchange.path
     if target == BODY:
-        return exchange.body.decode(body_form(exchange).codec)
+        return exchange.body.decode(body_form(exchange.headers, exchange.body).codec)
     return exchange.headers[target][1]
 
 
 def places(exchange: Exchange, body: bool = True) -> Iterator[Place]:
     """All of them; a value and its parts (a URL's segments, what follows `Bearer`) are places of their own, the whole
     first."""
-    yield from _of_path(exchange.path)
-    for target, (name, value) in enumerate(exchange.headers):
-        if name == "cookie":
-            yield from _of_cookies(value, target)
-        elif name not in SILENT_HEADERS and not name.startswith("sec-"):
-            yield from _of_header(name, value, target)
+    yield from places_of_path(exchange.path)
+    yield from places_of_headers(exchange.headers)
     if body and exchange.body:
-        yield from _of_body(exchange)
+        yield from places_of_body(exchange.headers, exchange.body)
+
+
+@functools.lru_cache(maxsize=4_096)
+def places_of_path(path: str) -> tuple[Place, ...]:
+    """Segments and query."""
+    return tuple(_of_path(path))
+
+
+def places_of_headers(headers: Headers) -> Iterator[Place]:
+    """Headers and cookies."""
+    for target, (name, value) in enumerate(headers):
+        if name not in SILENT_HEADERS and not name.startswith("sec-"):
+            yield from _of_header(name, value, target)
+
+
+def places_of_body(headers: Headers, body: bytes) -> Iterator[Place]:
+    """Fields of a body that is JSON, a form or multipart."""
+    form = body_form(headers, body)
+    if not form.kind:
+        return
+    text = body.decode(form.codec)
+    if form.kind == "json":
+        yield from _of_json(text)
+    elif form.kind == "form":
+        yield from _of_form(text)
+    else:
+        content_type = next(value for name, value in headers if name == "content-type")
+        yield from _of_multipart(text, content_type)
 
 
 def _of_path(path: str) -> Iterator[Place]:
@@ -141,7 +169,13 @@ def _of_path(path: str) -> Iterator[Place]:
             yield from _nested("query", field, path, PATH, start, stop, "url+url")
 
 
-def _of_header(name: str, value: str, target: int) -> Iterator[Place]:
+@functools.lru_cache(maxsize=4_096)
+def _of_header(name: str, value: str, target: int) -> tuple[Place, ...]:
+    """Clients send most of their headers again and again."""
+    return tuple(_of_cookies(value, target) if name == "cookie" else _of_plain_header(name, value, target))
+
+
+def _of_plain_header(name: str, value: str, target: int) -> Iterator[Place]:
     if name in _ETAG_HEADERS:
         for tag in _ETAGS.finditer(value):
             yield Place("header", name, tag[0], target, tag.start(), tag.end(), "raw")
@@ -162,23 +196,12 @@ def _of_cookies(value: str, target: int) -> Iterator[Place]:
             yield Place("cookie", cookie[1], cookie[2], target, cookie.start(2), cookie.end(2), "raw")
 
 
-def _of_body(exchange: Exchange) -> Iterator[Place]:
-    form = body_form(exchange)
-    if not form.kind:
-        return
-    text = exchange.body.decode(form.codec)
-    if form.kind == "json":
-        yield from _of_json(text)
-    elif form.kind == "form":
-        for name, value, start, stop in form_pairs(text):
-            if stop - start <= MOST_FIELD_CHARS or name.startswith(
-                "__"
-            ):  # __VIEWSTATE and its like are large
-                yield Place("form", name, value, BODY, start, stop, "form")
-                yield from _nested("form", name, text, BODY, start, stop, "url+form")
-    else:
-        content_type = next(value for name, value in exchange.headers if name == "content-type")
-        yield from _of_multipart(text, content_type)
+def _of_form(text: str) -> Iterator[Place]:
+    for name, value, start, stop in form_pairs(text):
+        # __VIEWSTATE and its like are large.
+        if stop - start <= MOST_FIELD_CHARS or name.startswith("__"):
+            yield Place("form", name, value, BODY, start, stop, "form")
+            yield from _nested("form", name, text, BODY, start, stop, "url+form")
 
 
 def _of_json(text: str) -> Iterator[Place]:

@@ -245,7 +245,7 @@ def _steps(
     )
     body: Template = (exchange.body,) if exchange.body else ()
     if BODY in by_target:
-        codec = body_form(exchange).codec
+        codec = body_form(exchange.headers, exchange.body).codec
         body = _template(exchange.body.decode(codec), by_target[BODY], codec)
     return Steps(_template(exchange.path, by_target[PATH]), headers, body, takes, waits_for, think_ns, needs)
 

@@ -139,6 +139,9 @@ class SessionRules(Definition):
 
     sessions: Literal[1] = 1
     cookies: CookieRule = CookieRule()
+    searched: int | None = Field(
+        default=None, ge=0, description="So many exchanges were searched, the first, where not all were."
+    )
     rules: tuple[SessionRule, ...] = ()
 
     @property
@@ -182,6 +185,8 @@ def rules_text(rules: SessionRules) -> str:
     document: dict[str, object] = {"sessions": 1, "cookies": {"enabled": rules.cookies.enabled}}
     if rules.cookies.loose != LOOSE_COOKIES:
         document["cookies"] = {"enabled": rules.cookies.enabled, "loose": list(rules.cookies.loose)}
+    if rules.searched is not None:
+        document["searched"] = rules.searched
     if rules.rules:
         document["rules"] = [_written(rule) for rule in rules.rules]
     return HEAD + yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=4096, allow_unicode=True)

@@ -186,8 +186,10 @@ def test_it_ends_by_itself_after_its_time() -> None:
 def test_a_proxy_that_dies_makes_no_recording() -> None:
     with service() as (port, _), recording(f"http://127.0.0.1:{port}") as live:
         say(live.port, "GET", "/one")
-        os.kill(proxy_of(live.port), signal.SIGKILL)
         until = time.monotonic() + 30
+        while not live.progress[-1].exchanges and time.monotonic() < until:
+            time.sleep(0.05)  # the client may have its answer before the proxy has told of it
+        os.kill(proxy_of(live.port), signal.SIGKILL)
         while live.error is None and time.monotonic() < until:
             time.sleep(0.05)
     assert isinstance(live.error, EngineError)

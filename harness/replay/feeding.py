@@ -1,8 +1,9 @@
-"""Hands an order's requests to the child while it sends, and keeps a ledger of what was to be sent.
+"""Hands an order's requests to whoever sends them, and keeps a ledger of what was to be sent.
 
-A thread of the parent takes exchanges one by one from the job, renders them and writes them into a FIFO, whose other
-end the child reads as far ahead as it needs; so neither side ever holds a whole recording. The ledger keeps what the
-history's rows need of each exchange (some tens of bytes), also of those that were never handed over.
+A thread of the parent takes exchanges one by one from the job, renders them and writes them into a FIFO (for several
+processes: each its share into one of its own), whose other end the child reads as far ahead as it needs; so neither side
+ever holds a whole recording. The ledger keeps what the history's rows need of each exchange (some tens of bytes), also of
+those that were never handed over.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import fcntl
 import os
 import select
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,22 +76,28 @@ def ledger_of(exchanges: Iterable[Exchange]) -> pa.Table:
 
 
 class Feeder:
-    """One job's requests into a FIFO at `path`, which it makes. `start` once; `stop` ends the handing over."""
+    """One job's requests into FIFOs at `paths`, which it makes. `start` once; `stop` ends the handing over.
+
+    `owner` says into which FIFO an exchange goes (a number beyond them: into none, it is fed elsewhere); it is asked once
+    about each exchange, in order. One thread deals out in order of time, and nothing further while one FIFO has no room;
+    by then whoever reads that one holds all that is due before what comes next.
+    """
 
     def __init__(
-        self, path: Path, exchanges: Iterable[Exchange], render: Callable[[Exchange], Request]
+        self,
+        paths: Sequence[Path],
+        exchanges: Iterable[Exchange],
+        render: Callable[[Exchange], Request],
+        owner: Callable[[Exchange], int] = lambda _: 0,
     ) -> None:
         """Raises OSError."""
-        os.mkfifo(path, 0o600)
-        # Both ends: opening does not wait for the child, and the child never meets a FIFO without a writer.
-        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self._fd, _F_SETPIPE_SZ, FIFO_BYTES)
+        self._fds = [_fifo(path) for path in paths]
         self._exchanges = iter(exchanges)
         self._render = render
+        self._owner = owner
         self._ledger = Ledger()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._feed, name=f"feeder-{path.stem}", daemon=True)
+        self._thread = threading.Thread(target=self._feed, name="feeder", daemon=True)
         self.error: Exception | None = None
 
     def start(self) -> None:
@@ -101,46 +108,60 @@ class Feeder:
         self._stopped.set()
         if self._thread.ident is not None:
             self._thread.join()
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = []
 
     def ledger(self) -> pa.Table:
         """Of all exchanges of the job, also those that were not handed over; after `stop`."""
         with contextlib.suppress(Exception):  # the first failure is what counts, and it is known
             for exchange in self._exchanges:
-                self._ledger.add(exchange)
+                self._note(exchange)
         return self._ledger.table()
 
+    def _note(self, exchange: Exchange) -> int:
+        """Gives whose it is."""
+        self._ledger.add(exchange)
+        return self._owner(exchange)
+
     def _feed(self) -> None:
+        pending = [bytearray() for _ in self._fds]
         try:
-            for chunk in self._chunks():
-                if not self._write(chunk):
-                    return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the child must not wait for more
+            for exchange in self._exchanges:
+                owner = self._note(exchange)
+                if owner < len(pending):
+                    pending[owner] += pack(self._render(exchange))
+                    if len(pending[owner]) >= WRITE_BYTES and not self._write(pending):
+                        return
+            end = pack_end()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody must wait for more
             self.error = error
-            self._write(pack_end(f"{type(error).__name__}: {error}"))
+            end = pack_end(f"{type(error).__name__}: {error}")
+        for data in pending:
+            data.extend(end)
+        self._write(pending)
 
-    def _chunks(self) -> Iterator[bytes]:
-        frames: list[bytes] = []
-        size = 0
-        for exchange in self._exchanges:
-            self._ledger.add(exchange)
-            frames.append(pack(self._render(exchange)))
-            size += len(frames[-1])
-            if size >= WRITE_BYTES:
-                yield b"".join(frames)
-                frames, size = [], 0
-        frames.append(pack_end())
-        yield b"".join(frames)
-
-    def _write(self, data: bytes) -> bool:
-        """All of it, as the child makes room; False when that was stopped."""
-        rest = memoryview(data)
+    def _write(self, pending: Sequence[bytearray]) -> bool:
+        """Everything, as each reader makes room; False when that was stopped."""
         room = select.poll()
-        room.register(self._fd, select.POLLOUT)
-        while rest and not self._stopped.is_set():
-            if room.poll(LOOK_MS):
+        waiting = {fd: data for fd, data in zip(self._fds, pending, strict=True) if data}
+        for fd in waiting:
+            room.register(fd, select.POLLOUT)
+        while waiting and not self._stopped.is_set():
+            for fd, _ in room.poll(LOOK_MS):
+                data = waiting[fd]
                 with contextlib.suppress(BlockingIOError):
-                    rest = rest[os.write(self._fd, rest) :]
+                    del data[: os.write(fd, memoryview(data)[:WRITE_BYTES])]
+                if not data:
+                    room.unregister(fd)
+                    del waiting[fd]
         return not self._stopped.is_set()
+
+
+def _fifo(path: Path) -> int:
+    """Opened at both ends: that does not wait for a reader, and a reader never meets a FIFO without a writer."""
+    os.mkfifo(path, 0o600)
+    fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(fd, _F_SETPIPE_SZ, FIFO_BYTES)
+    return fd

@@ -9,37 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import queue
-import re
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
-import pyarrow as pa
-
-import harness
 from harness.errors import EngineError
-from harness.replay.answer_table import ANSWERS, Answers, AnswersReader
+from harness.replay.answer_table import ANSWERS
 from harness.replay.feeding import Feeder, ledger_of
+from harness.replay.gathering import Gathering, Watch
 from harness.replay.job import ReplayFailed, ReplayJob, ReplayOutcome
 from harness.replay.protocol import FLUSH_S, Order, Reply, decode_reply, encode
+from harness.replay.spawning import ENDING_S, end, how_it_ended, last_words, spawn
 
 __all__ = ["LEAD_NS", "ReplayChild", "ReplayFailed", "ReplayJob", "ReplayOutcome", "Watch"]
 
 LEAD_NS = 1_000_000_000
 """How long before a unit's start its job should reach the child, so that the first request is not late."""
-
-STDERR_TAIL_CHARS = 4_000
-ENDING_S = 3.0
-"""How long the child may take over each step of `close`: asked, then SIGTERM, then SIGKILL."""
-
-Watch = Callable[[Answers], None]
-"""Told about five times a second what came back since the last time; in the thread that called `replay`."""
 
 
 class _Work:
@@ -47,53 +35,21 @@ class _Work:
 
     def __init__(self, number: int, job: ReplayJob, folder: Path, watch: Watch | None) -> None:
         """Raises OSError."""
-        stem = f"{number:03}-{re.sub(r'[^A-Za-z0-9._-]', '-', job.unit)}"
+        stem = job.stem(number)
         self.job = job
         self.number = number
         self._requests_file, self._answers_file = folder / f"{stem}.requests", folder / f"{stem}.answers"
-        self._answers_file.touch()
-        self.feeder = Feeder(self._requests_file, job.exchanges, job.renderer())
-        self._reader = AnswersReader(self._answers_file)
-        self._answers: list[pa.Table] = []
-        self._watch = watch
-        self.readable = True
+        self.answers = Gathering(self._answers_file, watch)
+        self.feeder = Feeder((self._requests_file,), job.exchanges, job.renderer())
 
     def order(self) -> Order:
-        job = self.job
-        return Order(
-            self.number,
-            str(self._requests_file),
-            str(self._answers_file),
-            job.base_url,
-            job.start_ns,
-            job.length_ns,
-            job.timeout.ns,
-            job.fields,
-            job.insecure,
-            job.ca_file,
-            job.keeps_sessions,
-        )
-
-    def look(self) -> None:
-        """Read what the child wrote since the last time, and tell whoever watches."""
-        if not self.readable:
-            return
-        try:
-            new = self._reader.more()
-        except (OSError, ValueError):
-            self.readable = False
-            return
-        if new.num_rows:
-            self._answers.append(new)
-            if self._watch is not None:
-                self._watch(Answers(new.filter(new.column("over"))))
+        return self.job.order(self.number, str(self._requests_file), str(self._answers_file))
 
     def outcome(self, arm: str, reply: Reply | None) -> ReplayOutcome:
         """Ends the handing over, and completes whatever was recorded to one row per exchange."""
         self.feeder.stop()
-        self.look()
-        answers = pa.concat_tables(self._answers) if self._answers else ANSWERS.empty_table()
-        finished = reply is not None and self.readable
+        answers = self.answers.table()
+        finished = reply is not None and self.answers.readable
         resources = reply.resources if reply is not None else {}
         return ReplayOutcome(arm, self.job, self.feeder.ledger(), answers, resources, finished)
 
@@ -135,8 +91,7 @@ class ReplayChild:
         with self._awaiting(0) as replies:
             try:
                 self._dir.mkdir(parents=True, exist_ok=True)
-                with self.stderr_path.open("ab") as stderr:
-                    self._process = self._spawn(stderr)
+                self._process = spawn("harness.replay.child", self.stderr_path)
             except OSError as error:
                 raise EngineError(
                     f"cannot start the load generator of arm {self.arm}: {error}",
@@ -189,44 +144,12 @@ class ReplayChild:
 
     def close(self) -> None:
         """End the child: asked, then SIGTERM, then SIGKILL. May be called again."""
-        process = self._process
-        if process is None:
-            return
-        with contextlib.suppress(OSError):
-            if process.stdin is not None:
-                process.stdin.close()
-        for force in (process.terminate, process.kill, None):
-            try:
-                process.wait(timeout=ENDING_S)
-                return
-            except subprocess.TimeoutExpired:
-                if force is not None:
-                    force()
+        if self._process is not None:
+            end(self._process)
 
     def stderr_tail(self) -> str:
         """The end of what the child printed."""
-        try:
-            return self.stderr_path.read_text("utf-8", errors="replace")[-STDERR_TAIL_CHARS:].strip()
-        except OSError:
-            return ""
-
-    def _spawn(self, stderr: IO[bytes]) -> subprocess.Popen[str]:
-        """In a session of its own, so that a terminal's Ctrl-C reaches the parent alone.
-
-        `-P` keeps the user's folder, and whatever files in it are called, out of the child's imports.
-        """
-        root = str(Path(harness.__file__).parent.parent)
-        paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "harness.replay.child", str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,
-        )
+        return last_words(self.stderr_path)
 
     @contextlib.contextmanager
     def _awaiting(self, number: int) -> Iterator[queue.SimpleQueue[Reply | None]]:
@@ -273,7 +196,7 @@ class ReplayChild:
             try:
                 reply = replies.get(timeout=min(left_s, FLUSH_S))
             except queue.Empty:
-                work.look()
+                work.answers.look()
                 continue
             if reply is None:
                 raise self._failed(self._how_it_ended(), work)
@@ -294,11 +217,7 @@ class ReplayChild:
             return "it was stopped by the run"
         if self._process is None:
             return "it was never started"
-        try:
-            code = self._process.wait(timeout=ENDING_S)
-        except subprocess.TimeoutExpired:
-            return "it closed its output"
-        return f"it was killed by signal {-code}" if code < 0 else f"it ended with exit code {code}"
+        return f"it {how_it_ended(self._process)}"
 
     def _failed(self, why: str, work: _Work) -> ReplayFailed:
         return ReplayFailed(why, work.outcome(self.arm, None), self.stderr_tail())

@@ -6,6 +6,7 @@ no record was not sent. Evidence is never lost to an exception: `ReplayFailed` c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,6 +23,7 @@ from harness.model.quantities import Duration
 from harness.model.recording import Exchange, request_id
 from harness.recording.sessions.steps import Steps
 from harness.replay.frames import Request
+from harness.replay.protocol import Order
 from harness.replay.rendering import Rendering
 
 GRACE = Duration.of_s(5)
@@ -71,6 +73,26 @@ class ReplayJob:
         """After this the child counts as hung. Where sessions are kept up, requests may be sent a timeout past the end."""
         waits = 1 if self.plan is None else 2
         return self.start_ns + self.length_ns + waits * self.timeout.ns + self.grace.ns
+
+    def stem(self, number: int) -> str:
+        """What the files of this job are called, the generator's `number`th."""
+        return f"{number:03}-{re.sub(r'[^A-Za-z0-9._-]', '-', self.unit)}"
+
+    def order(self, number: int, requests_file: str, answers_file: str) -> Order:
+        """What a child is told of it."""
+        return Order(
+            number,
+            requests_file,
+            answers_file,
+            self.base_url,
+            self.start_ns,
+            self.length_ns,
+            self.timeout.ns,
+            self.fields,
+            self.insecure,
+            self.ca_file,
+            self.keeps_sessions,
+        )
 
     def renderer(self) -> Callable[[Exchange], Request]:
         """What turns this job's exchanges into requests, in order. It raises Unsendable."""

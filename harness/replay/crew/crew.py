@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,17 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from harness.replay.answer_table import ANSWERS, Answers, AnswersReader
-from harness.replay.crew.feeding import ShareFeeder
+from harness.replay.answer_table import ANSWERS
 from harness.replay.crew.orders import Part, Rendering, Unit, UnitOver, WorkerFigures
 from harness.replay.crew.sharding import worker_of
+from harness.replay.crew.shares import Shares
 from harness.replay.crew.staff import CrewSetup, Staff
-from harness.replay.feeding import ledger_of
-from harness.replay.generator import Watch
+from harness.replay.feeding import Feeder, ledger_of
+from harness.replay.gathering import Gathering, Watch
 from harness.replay.job import ReplayFailed, ReplayJob, ReplayOutcome
-from harness.replay.protocol import FLUSH_S, Order
+from harness.replay.protocol import FLUSH_S
 
 SUMMED = frozenset(
     {
@@ -119,63 +117,34 @@ class _Work:
         self, number: int, job: ReplayJob, folder: Path, watch: Watch | None, setup: CrewSetup
     ) -> None:
         """Raises OSError."""
-        stem = f"{number:03}-{re.sub(r'[^A-Za-z0-9._-]', '-', job.unit)}"
+        stem = job.stem(number)
         self.job = job
         self.number = number
         self._folder, self._stem = folder, stem
         self._answers_file = folder / f"{stem}.answers"
-        self._answers_file.touch()
-        self.shares = tuple(folder / f"{stem}.requests.{k}" for k in range(setup.workers))
-        self.feeder = ShareFeeder(self.shares, setup.total, job.exchanges, job.renderer())
-        self._reader = AnswersReader(self._answers_file)
-        self._answers: list[pa.Table] = []
-        self._watch = watch
-        self._looking = threading.Lock()
-        self.readable = True
+        self.answers = Gathering(self._answers_file, watch)
+        self.files = tuple(folder / f"{stem}.requests.{k}" for k in range(setup.workers))
+        self.shares = Shares(setup.total)
+        self.feeder = Feeder(self.files, job.exchanges, job.renderer(), self.shares.owner)
 
     def unit(self, part: Part | None) -> Unit:
         """What the master is told."""
         job = self.job
-        order = Order(
-            self.number,
-            "",
-            str(self._answers_file),
-            job.base_url,
-            job.start_ns,
-            job.length_ns,
-            job.timeout.ns,
-            job.fields,
-            job.insecure,
-            job.ca_file,
-            job.keeps_sessions,
-        )
+        order = job.order(self.number, "", str(self._answers_file))
         rendering = Rendering(
             job.seed, job.recording_digest, job.recording_from_ns, job.host_header, job.http1
         )
         return Unit(order, rendering, part, job.last_moment_ns)
 
-    def look(self) -> None:
-        """Read what the master wrote since the last time, and tell whoever watches."""
-        if not self.readable:
-            return
-        try:
-            new = self._reader.more()
-        except (OSError, ValueError):
-            self.readable = False
-            return
-        if new.num_rows:
-            self._answers.append(new)
-            if self._watch is not None:
-                self._watch(Answers(new.filter(new.column("over"))))
-
     def outcome(self, arm: str, workers: tuple[WorkerFigures, ...], finished: bool) -> CrewOutcome:
         """Ends the handing over, and completes whatever was recorded to one row per exchange."""
         self.feeder.stop()
-        self.look()
-        answers = pa.concat_tables(self._answers) if self._answers else ANSWERS.empty_table()
+        answers = self.answers.table()
         resources = together([worker.resources for worker in workers])
         ledger = self.feeder.ledger()
-        return CrewOutcome(arm, self.job, ledger, answers, resources, finished and self.readable, workers)
+        return CrewOutcome(
+            arm, self.job, ledger, answers, resources, finished and self.answers.readable, workers
+        )
 
     def remove(self, answers_too: bool) -> None:
         """Of a job that failed the answers stay, for whoever wants to know why."""
@@ -265,13 +234,13 @@ class ReplayCrew:
     def _carry_out(self, work: _Work, part: Part | None) -> CrewOutcome:
         ended: list[UnitOver | str] = []
         asking = threading.Thread(
-            target=lambda: ended.append(self._staff.replay(work.unit(part), work.shares)), daemon=True
+            target=lambda: ended.append(self._staff.replay(work.unit(part), work.files)), daemon=True
         )
         work.feeder.start()
         asking.start()
         while asking.is_alive():
             asking.join(FLUSH_S)
-            work.look()
+            work.answers.look()
         over = ended[0]
         if self._aborted:
             over = "it was stopped by the run"
@@ -291,5 +260,5 @@ class ReplayCrew:
             f"{worker.name} (process {worker.pid} on {worker.host}) sent other requests than its share of the recording: "
             "it runs another release, or paces the recording otherwise"
             for index, worker in enumerate(workers)
-            if index >= self._setup.workers and worker.requests != work.feeder.digest(index)
+            if index >= self._setup.workers and worker.requests != work.shares.digest(index)
         )

@@ -21,10 +21,10 @@ from harness.model.recording import Exchange, Traffic
 from harness.recording.pace import lay
 from harness.recording.sessions.planning import SessionPlanner
 from harness.recording.sessions.rules import SessionRules
-from harness.replay.crew.feeding import ShareDigest
 from harness.replay.crew.orders import Ended, Fed, Feeding, Line, Part, ShareOver, Unfed, Wanted, WorkerSetup
 from harness.replay.crew.processes import LineProcess
 from harness.replay.crew.sharding import share
+from harness.replay.crew.shares import ShareDigest
 from harness.replay.crew.staff import WORKER
 from harness.replay.feeding import Feeder
 from harness.replay.rendering import Rendering
@@ -122,7 +122,7 @@ class _Share:
             wanted.order, requests_file=str(self._requests), answers_file=str(self._answers), ca_file=ca_file
         )
         self.feeder = Feeder(
-            self._requests,
+            (self._requests,),
             self._counted(share(exchanges, wanted.worker, wanted.workers)),
             rendering.request
             if plan is None

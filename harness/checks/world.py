@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from harness.checks.base import EVENTS_FILE, Frame, pointer
 from harness.checks.evidence import NoParameters, evidence_finding
 from harness.model.case import Case
 from harness.model.findings import Finding
-from harness.model.history import EdgeRequests, EventKind, History
+from harness.model.history import EdgeRequests, EventKind, History, Moment
 
 UNDER_WAY = 5
 UNDER_WAY_SHARE = 0.05
-"""How far log and counter of a unit may be apart: requests under way when the unit's first sample was taken."""
+"""How far log and counter of a unit may be apart: requests under way when the counter was read."""
+Place = tuple[str, str, str]
+"""Arm, unit, edge."""
+Span = tuple[tuple[int, int], tuple[int, int]]
+"""When the counter was read at a unit's start and end (ns), and what it said."""
 
 
 class Isolation:
@@ -78,28 +82,40 @@ class LogsComplete:
 
 
 def _holes(case: Case, history: History) -> Iterator[str]:
-    """Edges and units whose log and counter disagree. A request that a fault hit may not have reached the counter."""
-    everything, unharmed = (
-        _by_place(rows) for rows in (history.edge_requests, history.edge_requests.where(fault=""))
-    )
-    counted: dict[tuple[str, str, str], list[int]] = {}
+    """Edges and units whose log and counter disagree between the readings at the unit's start and end: what waited for an
+    answer under a fault may come later. A request that a fault hit may not have reached the counter."""
+    readings: dict[Place, dict[str, tuple[int, int]]] = {}
     for row in history.witness.rows():
-        counted.setdefault((row["arm"], row["unit"], row["edge"]), []).append(row["out_requests"])
+        place = (row["arm"], row["unit"], row["edge"])
+        readings.setdefault(place, {})[row["moment"]] = (row["at_ns"], row["out_requests"])
+    spans = {
+        place: (read[Moment.UNIT_STARTED], read[Moment.UNIT_FINISHED])
+        for place, read in readings.items()
+        if read.keys() >= {Moment.UNIT_STARTED, Moment.UNIT_FINISHED}
+    }
+    everything, unharmed = (
+        _by_place(rows, spans) for rows in (history.edge_requests, history.edge_requests.where(fault=""))
+    )
     edges = [edge.name for edge in case.environment.all_edges() if edge.protocol == "http"]
     for arm, unit, edge in itertools.product(case.plan.arms, case.plan.units, edges):
         place = (arm.value, unit.name, edge)
-        samples = counted.get(place, [])
-        if len(samples) < 2:
+        span = spans.get(place)
+        if span is None:
             yield f"the counters of {edge} were not read in {unit.name}, {arm}"
             continue
-        passed = samples[-1] - samples[0]
+        passed = span[1][1] - span[0][1]
         allowed = max(UNDER_WAY, UNDER_WAY_SHARE * passed)
         if not unharmed[place] - allowed <= passed <= everything[place] + allowed:
             yield f"in {unit.name}, {arm}, {passed} requests passed {edge}, and its log holds {everything[place]}"
 
 
-def _by_place(rows: EdgeRequests) -> Counter[tuple[str, ...]]:
-    return Counter(zip(*(rows.column(name).tolist() for name in ("arm", "unit", "edge")), strict=True))
+def _by_place(rows: EdgeRequests, spans: Mapping[Place, Span]) -> Counter[Place]:
+    columns = (rows.column(name).tolist() for name in ("arm", "unit", "edge", "at_ns"))
+    return Counter(
+        (arm, unit, edge)
+        for arm, unit, edge, at_ns in zip(*columns, strict=True)
+        if (span := spans.get((arm, unit, edge))) and span[0][0] <= at_ns <= span[1][0]
+    )
 
 
 class CleanWorld:

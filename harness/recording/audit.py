@@ -22,7 +22,7 @@ from harness.errors import DefinitionError, EngineError, ExitCode, Location, Pro
 from harness.progress import Progress
 from harness.recording.audit_canaries import Canary, Captures, plant, plant_unlisted
 from harness.recording.audit_originals import read_originals, values_of_capture
-from harness.recording.audit_search import Hit, Needles, Search, Searched
+from harness.recording.audit_search import LEAST_CHARS, Hit, Needles, Search, Searched
 from harness.recording.audit_target import RecordingTarget
 from harness.recording.redaction import load_or_make_key
 from harness.recording.redaction.keys import KEY_BYTES
@@ -134,6 +134,19 @@ def _check(request: AuditRequest) -> None:
                 "give private values with --originals FILE (one a line), or the captured file with --source FILE",
             )
         )
+    asked = [("--originals", request.originals), *(("--source", source) for source in request.sources)]
+    problems += [
+        Problem(
+            Location(option),
+            f"there is nothing in which to look for what {path} holds",
+            "name a PATH to search",
+        )
+        for option, path in asked
+        if path is not None and not request.artefacts
+    ]
+    if not request.plant and not request.artefacts:
+        fix = "name a PATH to search, or leave the option out"
+        problems.append(Problem(Location("--no-canaries"), "there is nothing to do", fix))
     if problems:
         raise DefinitionError(problems)
 
@@ -145,6 +158,10 @@ def _originals(request: AuditRequest) -> list[tuple[str, str]]:
         found += read_originals(request.originals)
     for source in request.sources:
         found += values_of_capture(source, request.rules)
+    if found and all(len(value) < LEAST_CHARS for _, value in found):
+        files = ", ".join(str(path) for path in (request.originals, *request.sources) if path is not None)
+        what = f"no value in it is long enough to be told from chance ({LEAST_CHARS} characters)"
+        raise DefinitionError.at(files, what, "add longer ones, or search for these with other means")
     return found
 
 
@@ -234,7 +251,9 @@ class _World:
         return bool(search.result().hits)
 
     def _options(self) -> list[str]:
-        rules = ["--redaction", str(self._request.rules)] if self._request.rules is not None else []
+        rules = (
+            ["--redaction", str(self._request.rules.absolute())] if self._request.rules is not None else []
+        )
         return [*rules, "--redaction-key", str(self._key)]
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

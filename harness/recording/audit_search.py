@@ -15,7 +15,7 @@ import sqlite3
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -119,13 +119,26 @@ class Needles:
 
     def find(self, data: bytes, edges: list[int] | None = None) -> set[tuple[str, str]]:
         """Words and forms. `edges`: where one text ends and another begins."""
+        return {told for told, _, _ in self._matches(data, edges)}
+
+    def masked(self, text: str) -> str:
+        """The text with the word of each value in its place: names of files and tables are told, values never are."""
+        data = text.encode("utf-8", "surrogateescape")
+        masked, end = b"", 0
+        for (word, _), start, stop in sorted(self._matches(data), key=lambda match: (match[1], -match[2])):
+            if start >= end:
+                masked += data[end:start] + f"[{word}]".encode()
+            end = max(end, stop)
+        return (masked + data[end:]).decode("utf-8", "surrogateescape")
+
+    def _matches(
+        self, data: bytes, edges: list[int] | None = None
+    ) -> Iterator[tuple[tuple[str, str], int, int]]:
         if self._automaton is None:
-            return set()
-        found = set()
+            return
         for number, start, stop in self._automaton.find_matches_as_indexes(data, overlapping=True):
             if stop - start >= ALONE_CHARS or _alone(data, start, stop, edges):
-                found.add(self._patterns[self._ordered[number]])
-        return found
+                yield self._patterns[self._ordered[number]], start, stop
 
 
 def _alone(data: bytes, start: int, stop: int, edges: list[int] | None) -> bool:
@@ -154,14 +167,16 @@ class Search:
         left_out = tuple(item.resolve() for item in leave_out)
         if path.is_dir() and not path.is_symlink():
             for item in sorted(path.rglob("*")):
+                where = f"{name or path}/{item.relative_to(path)}"
                 resolved = item.resolve()
                 if (
                     item.is_file()
                     and not item.is_symlink()
                     and not any(resolved.is_relative_to(out) for out in left_out)
                 ):
-                    self._file(item, f"{name or path}/{item.relative_to(path)}")
-                self.data(item.name.encode("utf-8", "surrogateescape"), f"{name or path}", "name of a file")
+                    self._file(item, where)
+                folder = where.rpartition("/")[0]
+                self.data(item.name.encode("utf-8", "surrogateescape"), folder, "name of a file")
             return
         self._file(path, name or str(path))
 
@@ -177,8 +192,10 @@ class Search:
                 self.data(unpacked, where, f"{within}, {kind}".strip(", "), depth + 1)
 
     def result(self) -> Searched:
-        hits = sorted(self._hits.values(), key=lambda hit: (hit.word, hit.where, hit.within))
-        return Searched(tuple(hits), self._files, self._bytes, tuple(self._unread))
+        told = self._needles.masked
+        found = {replace(hit, where=told(hit.where), within=told(hit.within)) for hit in self._hits.values()}
+        hits = sorted(found, key=lambda hit: (hit.word, hit.where, hit.within, hit.form))
+        return Searched(tuple(hits), self._files, self._bytes, tuple(map(told, self._unread)))
 
     def _file(self, path: Path, name: str) -> None:
         self._files += 1
@@ -263,6 +280,7 @@ class Search:
     def _zip(self, path: Path, name: str) -> None:
         with zipfile.ZipFile(path) as archive:
             for item in archive.infolist():
+                self.data(item.filename.encode("utf-8", "surrogateescape"), name, "name of a file in it", 1)
                 if item.file_size <= UNPACKED_LIMIT_BYTES:
                     self.data(archive.read(item), name, item.filename, 1)
 

@@ -195,6 +195,9 @@ def _verify(folder: Path, header: StoredHeader) -> None:
     if found != header.digest:
         what = f"was altered: its content has digest {found}, {HEADER} claims {header.digest}"
         raise DefinitionError.at(folder, what, ALTERED_FIX)
+    if header.seal != header.sealed():
+        what = "was altered: what it says does not have the digest that it names as its seal"
+        raise DefinitionError.at(folder / HEADER, what, ALTERED_FIX)
 
 
 def _content(folder: Path, header: StoredHeader) -> str:

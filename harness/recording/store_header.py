@@ -5,6 +5,8 @@ Takes and gives models; `store.py` and `store_writer.py` read and write the file
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any, Literal
 
 from pydantic import Field
@@ -70,3 +72,9 @@ class StoredHeader(Definition):
         default=None, description="What was replaced; null: nothing was redacted."
     )
     files: dict[str, str] = Field(description="SHA-256 of each file but this one and sessions.yaml.")
+    seal: str = Field(default="", description="SHA-256 of all of the above: an altered byte shows.")
+
+    def sealed(self) -> str:
+        """What `seal` has to be."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"seal"}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()

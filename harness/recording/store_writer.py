@@ -186,8 +186,9 @@ class RecordingWriter:
                 "redaction": said.redaction,
             }
         )
+        header = StoredHeader.model_validate_json(header.model_dump_json())  # a copy is not checked
+        header = header.model_copy(update={"seal": header.sealed()})
         text = header.model_dump_json(indent=2)
-        header = StoredHeader.model_validate_json(text)  # a copy is not checked; and as it will be read
         (self._temporary / HEADER).write_text(text + "\n", encoding="utf-8")
         self._temporary.chmod(0o777 & ~_umask())
         if self._target.exists():  # made meanwhile; a rename would replace an empty folder

@@ -28,6 +28,7 @@ from harness.model.history import History
 from harness.run import RunRequest, RunResult, run_change
 from tests.containers.engine_socket import EngineSocket
 from tests.containers.tiny_graph import write_graph
+from tests.unit.test_replay_open_model import starved
 
 READINESS = Path(sys.executable).parent / "readiness"
 LIMIT_S = 240
@@ -219,6 +220,31 @@ class TestUnknown:
         assert "The load generator failed in calm, candidate: it was killed by signal 9" in " ".join(
             rest.split()
         )
+
+    def test_a_generator_starved_of_cpu_makes_it_unknown_and_the_limit_is_named(
+        self, tmp_path: Path, own_state: Path
+    ) -> None:
+        arguments = command(tmp_path)
+        policy = tmp_path / "graph" / "policy.yaml"
+        lines = policy.read_text().splitlines(keepends=True)
+        policy.write_text("".join(line for line in lines if not line.startswith("schedule_lag")))
+        scenario = policy.with_name("tiny.scenario.yaml")
+        calm, _, fault = scenario.read_text().partition("  - fault:")
+        checks = fault[fault.index("checks:") :].replace("  - check: recovery\n", "")
+        scenario.write_text(calm + checks)
+        child = start(arguments)
+        said = wait_for(child, "turn 1/3")
+        try:
+            with starved(journaled(own_state, "generator candidate"), 0.02):
+                rest, _ = child.communicate(timeout=LIMIT_S)
+        except BaseException:  # a skip where no limit can be set is one
+            child.send_signal(signal.SIGINT)
+            child.communicate(timeout=LIMIT_S)
+            raise
+        assert child.returncode == 3, said + rest
+        told = " ".join(rest.split())
+        assert "requests to candidate were sent more than" in told
+        assert "what ran short: the CPU limit of the generator's control group (it was held back for" in told
 
 
 class BypassingDriver(DockerDriver):

@@ -211,8 +211,11 @@ class Recorded:
     tokens: frozenset[str]
 
 
-def record(port: int, members: Sequence[str] = MEMBERS) -> Recorded:
-    """All members use the application, in turns; the first two from one address, the others each from their own."""
+def record(port: int, members: Sequence[str] = MEMBERS, step_s: float = 0.0) -> Recorded:
+    """All members use the application, in turns; the first two from one address, the others each from their own.
+
+    `step_s`: how long nobody does anything after each step of a member.
+    """
     start_ns = time.monotonic_ns()
 
     def browser(number: int, name: str) -> Browser:
@@ -224,7 +227,10 @@ def record(port: int, members: Sequence[str] = MEMBERS) -> Recorded:
     browsers = [browser(number, name) for number, name in enumerate(members)]
     visits = [visit(browser, number) for number, browser in enumerate(browsers)]
     while visits:
-        visits = [going for going in visits if next(going, "over") != "over"]
+        for going in tuple(visits):
+            if next(going, "over") == "over":
+                visits.remove(going)
+            time.sleep(step_s)
     found = sorted((one for browser in browsers for one in browser.exchanges), key=lambda one: one.at_ns)
     exchanges = tuple(replace(exchange, seq=seq) for seq, exchange in enumerate(found))
     return Recorded(exchanges, frozenset(token for b in browsers for token in b.tokens if token))

@@ -272,6 +272,11 @@ WORLD = {
         lambda run: run.drop("witness", unit="calm", arm="candidate", moment="unit_finished"),
         ("the counters of client->front were not read in calm, candidate",),
     ),
+    "counters-not-read-at-the-end": (
+        "logs_complete",
+        lambda run: run.drop("witness", unit="store-away", arm="candidate", moment="unit_finished"),
+        ("the counters of client->front were not read in store-away, candidate",),
+    ),
     "left-behind": (
         "clean_world",
         lambda run: run.say(EventKind.WORLD, {"clean": False, "left": ["network shop-3"]}),
@@ -288,6 +293,16 @@ WORLD = {
         ("nobody looked whether anything was left",),
     ),
 }
+
+
+def test_what_was_sent_after_the_last_reading_is_no_hole() -> None:
+    run = clean_run()
+    place = {"unit": "calm", "arm": "candidate", "edge": "front->pricer"}
+    end_ns = max(row["at_ns"] for row in run.rows("witness", **place))
+    run.tables["edge_requests"] += [
+        {**row, "at_ns": end_ns + 1} for row in run.rows("edge_requests", **place)
+    ]
+    assert run.alone("logs_complete")["logs_complete"].outcome is Outcome.PASS
 
 
 @pytest.mark.parametrize("name", WORLD)

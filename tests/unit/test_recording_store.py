@@ -306,6 +306,10 @@ WRONG: dict[str, Callable[[Spoiled], object]] = {
     "no parquet": Spoiled.no_parquet,
     "missing bodies": lambda it: (it.folder / "bodies.sqlite").unlink(),
     "longer than it was": lambda it: it.says(length_ns=99),
+    "fewer exchanges than it has": lambda it: it.says(
+        counts={**json.loads(it.header.read_text())["counts"], "exchanges": 1}
+    ),
+    "from somewhere else": lambda it: it.says(attribution="not told"),
     "a newer version": lambda it: it.says(version=2),
     "no version": lambda it: it.says(version=None),
     "a header with a mistake": lambda it: it.says(counts={"exchanges": -1}, bodys=1),

@@ -68,6 +68,9 @@ class Pace:
     done_bytes: int
 
 
+HELD_BYTES = 128 * 2**20
+"""Of captures that redaction reads before anything is written: larger ones are read twice."""
+
 Watch = Callable[[Pace], None]
 Chosen = Sequence[tuple[Path, Reader]]
 
@@ -79,9 +82,9 @@ def import_files(request: ImportRequest, watch: Watch = lambda _: None) -> Store
     routes = tuple(RoutePattern.parse(text) for text in request.routes)
     redaction = Redaction.of(request)
     with interruptible(), RecordingWriter(request.out) as writer:
-        redaction.learn(chosen, request.options)
+        held = redaction.learn(chosen, request)
         intake = Intake(writer, redaction, routes, request.hosts, request.http1)
-        sources = _read(chosen, request, intake, redaction, watch)
+        sources = _read(chosen, held, request, intake, redaction, watch)
         _not_empty(chosen, sources)
         own = _own_header(chosen)
         traffic = writer.finish_traffic(own.length_ns or 0 if own is not None else 0)
@@ -120,9 +123,14 @@ def _choose(request: ImportRequest) -> Chosen:
 
 
 def _read(
-    chosen: Chosen, request: ImportRequest, intake: Intake, redaction: Redaction, watch: Watch
+    chosen: Chosen,
+    held: Mapping[int, Held],
+    request: ImportRequest,
+    intake: Intake,
+    redaction: Redaction,
+    watch: Watch,
 ) -> tuple[SourceFile, ...]:
-    """All files, one after another. Raises DefinitionError with the problems of all of them."""
+    """All files, one after another, those that are held not again. Raises DefinitionError with all their problems."""
     problems: list[Problem] = []
     sources: list[SourceFile] = []
     done = done_bytes = 0
@@ -132,7 +140,11 @@ def _read(
             # Two, because the reader is ahead, in a thread of its own.
             unread, unsendable = Rejects(path, request.skip_bad), Rejects(path, request.skip_bad)
             tally = Tally(number)
-            for batch in _ahead(reader.read(Source(path, request.options), unread), beside):
+            if number in held:
+                unread, batches = held[number].rejects, iter(held[number].batches)
+            else:
+                batches = reader.read(Source(path, request.options), unread)
+            for batch in _ahead(batches, beside):
                 intake.take(batch, tally, unsendable, writes=not problems)
                 watch(Pace(done + tally.exchanges, path, done_bytes))
             problems += unread.problems.found() + unsendable.problems.found() + redaction.problems(path)
@@ -201,6 +213,14 @@ def _knows_answers(batch: pa.RecordBatch) -> bool:
     return bodies.null_count < len(bodies) or bool(pc.any(pc.not_equal(texts, "")).as_py())
 
 
+@dataclass(frozen=True)
+class Held:
+    """All that a reader gave of one file."""
+
+    rejects: Rejects
+    batches: tuple[pa.RecordBatch, ...]
+
+
 class Redaction:
     """The redactor of one import, and what it has to say file by file."""
 
@@ -218,17 +238,29 @@ class Redaction:
         key = load_or_make_key(request.key)
         return cls(Redactor(rules, key), key_fingerprint(key))
 
-    def learn(self, chosen: Chosen, options: Mapping[str, str]) -> None:
-        """Find the secrets of captures with headers and bodies before anything is written.
+    def learn(self, chosen: Chosen, request: ImportRequest) -> dict[int, Held]:
+        """Find the secrets of captures with headers and bodies before anything is written. Gives what was read, by the
+        file's number, of those that are small enough to be held in memory.
 
-        What a later header or field shows to be a secret is then known in the texts before it. Logs are read once: they
-        hold little besides addresses and paths, and in those a secret has to be told by its look alone.
+        What a later header or field shows to be a secret is then known in the texts before it. Logs are not read for it:
+        they hold little besides addresses and paths, and in those a secret has to be told by its look alone.
         """
-        for path, reader in chosen if self._redactor is not None else ():
-            for batch in reader.read(Source(path, options), Rejects(path, skip=True)):
+        held: dict[int, Held] = {}
+        room = HELD_BYTES
+        for number, (path, reader) in enumerate(chosen if self._redactor is not None else ()):
+            rejects, batches = Rejects(path, request.skip_bad), list[pa.RecordBatch]()
+            for batch in reader.read(Source(path, request.options), rejects):
                 if not _knows_answers(batch):
                     break
                 self.learn_batch(batch)
+                room -= batch.nbytes
+                batches.append(batch)
+                if room < 0:
+                    batches.clear()
+            else:
+                if room >= 0:
+                    held[number] = Held(rejects, tuple(batches))
+        return held
 
     def learn_batch(self, batch: pa.RecordBatch) -> None:
         """Find the secrets of one batch, which is redacted later."""

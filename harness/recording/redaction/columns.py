@@ -6,7 +6,7 @@ same kind with other values in their places.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -93,14 +93,16 @@ class Column:
             flags[list(also)] = True
         return np.flatnonzero(flags)
 
-    def first_row(self, place: int) -> int:
+    def first_rows(self, places: np.ndarray) -> list[int]:
+        """The first row of each of those distinct values."""
         if self._first is None or len(self._first) != len(self.distinct):
             self._first = np.zeros(len(self.distinct), np.int64)
             rows = np.arange(len(self.codes))[::-1]
             if self._nulls is not None:
                 rows = rows[~self._nulls[rows]]
             self._first[self.codes[rows]] = rows
-        return int(self._first[place])
+        found: list[int] = self._first[places].tolist()
+        return found
 
     def code(self, row: int) -> int:
         return int(self.codes[row])
@@ -124,9 +126,9 @@ class Column:
         self.distinct = pc.replace_with_mask(self.distinct, pa.array(mask), new)
         self._changed = True
 
-    def replace_all(self, new: list[str]) -> None:
-        """Other values for all distinct ones, in their order."""
-        if new != self.texts():
+    def replace_all(self, old: list[str], new: Sequence[str | None]) -> None:
+        """Other values for all distinct ones, in their order. `old`: what `texts` gave."""
+        if new != old:
             self.distinct = pa.array(new, self.distinct.type)
             self._changed = True
 

@@ -18,9 +18,8 @@ from harness.recording.redaction.rules import Decision, Decisions, RedactionRule
 
 DULL_CHARS = 64
 MOST_DULL = 200_000
-_ADDRESS = re.compile(r"[0-9]\.[0-9]|[0-9a-fA-F]:[0-9a-fA-F:]")
-CLIENT_NAMES = "client-"
-"""What readers call clients that their source numbers: nobody's name."""
+_ADDRESS = re.compile(r"[0-9]\.[0-9]|[0-9a-fA-F]:[0-9a-fA-F:]|[%\\]")
+"""Or what may be one that is spelled otherwise."""
 
 
 class Place:
@@ -29,20 +28,23 @@ class Place:
     A name may be a function that is asked only when somebody wants to read it: most places are never named.
     """
 
-    __slots__ = ("_name", "kind", "side")
+    __slots__ = ("_name", "_text", "kind", "side")
 
     def __init__(self, side: Side, kind: str, name: str | Callable[[], str] = "") -> None:
         self.side: Side = side
         self.kind = kind
         self._name = name
+        self._text = ""
 
     @property
     def name(self) -> str:
         return self._name if isinstance(self._name, str) else self._name()
 
     def __str__(self) -> str:
-        side = "answer " if self.side == "answer" else ""
-        return f"{side}{self.kind} {self.name}".rstrip()
+        if not self._text:
+            side = "answer " if self.side == "answer" else ""
+            self._text = f"{side}{self.kind} {self.name}".rstrip()
+        return self._text
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,15 @@ class Core:
             self._suspects.append((value, SecretFound(self.record, str(place), found.detector, fingerprint)))
 
     def is_dull(self, text: str) -> None:
-        """Not to be looked at again; unless it holds an address, which may turn out to be a client's."""
-        if len(text) <= DULL_CHARS and not _ADDRESS.search(text):
+        """Not to be looked at again."""
+        if self.stays_dull(text):
             if len(self.dull) >= MOST_DULL:
                 self.dull.clear()
             self.dull.add(text)
+
+    def stays_dull(self, text: str) -> bool:
+        """Whether a short text holds no address, which may turn out to be a client's."""
+        return len(text) <= DULL_CHARS and not _ADDRESS.search(text)
 
     @property
     def suspects(self) -> int:
@@ -140,12 +146,6 @@ class Core:
             if not known or len(data) - known >= TOKEN_CHARS:
                 self.tally.secret(finding)
         self._suspects.clear()
-
-    def client(self, name: str) -> str:
-        """A client's pseudonym; names that a reader made up stay."""
-        if not name or (name.startswith(CLIENT_NAMES) and name[len(CLIENT_NAMES) :].isdigit()):
-            return name
-        return self.pseudonym(name, learn=name not in self.addresses)
 
     def _learn(self, value: str, new: str, learn: bool) -> None:
         if self.originals is not None and value != new:

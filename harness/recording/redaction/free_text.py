@@ -71,6 +71,8 @@ _WORDS = re.compile(r"(?!.*(?:eyJ|Bearer ))[A-Za-z ,.;!?'()_/-]*\Z")
 """No digit and none of the marks that every name, value or random run needs."""
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]+|[A-Za-z0-9_-]+)\Z")
 BASE64_CHARS = 16
+PLAIN_CHARS = 11
+"""So few letters and digits, and nothing else, are no value of any format, no secret of any provider and not random."""
 _VALUE_HINT = r"@|eyJ|Bearer |\+[0-9]|[0-9](?:[ -]?[0-9]){12}|[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4}|[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
 _IPV6_HINT = "[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}:"
 _MAY_HOLD_VALUE = re.compile(f"{_VALUE_HINT}|{_IPV6_HINT}")
@@ -101,6 +103,12 @@ class FreeText:
         if look.formats or (look.random and entropy and len(text) >= detectors.TOKEN_CHARS):
             self._report(text, place, [(start, stop) for start, stop, _ in edits], entropy)
         return edited(text, edits)
+
+    def is_plain(self, text: str) -> bool:
+        """Quick, and true of most texts: nothing could be replaced in this one and nothing reported."""
+        return (
+            len(text) <= PLAIN_CHARS and text.isalnum() and text.isascii() and not self._core.decisions.texts
+        )
 
     def value(self, text: str, place: Place, entropy: bool = True) -> str:
         """The whole value of a parameter or a field: where it is readable text in base64, that text is looked at."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,7 +24,10 @@ HIDDEN = r"%(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA])|\\u00[2-7]|&#"
 """A letter or a digit that is written as something else."""
 TOLD_BY_PLACE = r"://[^/\s?#]*:[^/\s]*@|Bearer(?: |\+|%20)"
 """Credentials of a URL, and what stands behind the word."""
-ADDRESSES = r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}|[0-9a-fA-F]{1,4}:[0-9a-fA-F]{0,4}:"
+ADDRESSES = (
+    r"(?:[0-9]{1,3}(?:\.|%2[eE])){3}[0-9]{1,3}"
+    "|[0-9a-fA-F]{1,4}(?::|%3[aA])[0-9a-fA-F]{0,4}(?::|%3[aA])"
+)
 
 
 @dataclass(frozen=True)
@@ -40,21 +44,23 @@ class Hints:
 
     def looks(self, texts: pa.Array, learning: bool = False) -> list[Look]:
         """What each text may hold; of that, only what is to be learnt."""
+        if self.everything and not learning:
+            return [Look()] * len(texts)
         hidden = _matches(texts, HIDDEN)
         if learning:
-            pairs = zip(_matches(texts, self.names), _matches(texts, TOLD_BY_PLACE), strict=True)
-            return [
-                Look(names=hides or names, values=hides or told, formats=False, random=False)
-                for hides, (names, told) in zip(hidden, pairs, strict=True)
-            ]
-        found = [
-            _matches(texts, pattern)
-            for pattern in (self.names, self.values, detectors.format_pattern(), detectors.CANDIDATE)
-        ]
-        return [
-            Look(*(hides or item for item in row)) if not self.everything else Look()
-            for hides, *row in zip(hidden, *found, strict=True)
-        ]
+            names, values = _matches(texts, self.names), _matches(texts, TOLD_BY_PLACE)
+            return _looks(hidden | names, hidden | values)
+        patterns = (self.names, self.values, detectors.format_pattern(), detectors.CANDIDATE)
+        return _looks(*(hidden | _matches(texts, pattern) for pattern in patterns))
+
+
+_ALL_LOOKS = tuple(Look(*(bool(number >> bit & 1) for bit in range(4))) for number in range(16))
+
+
+def _looks(*flags: np.ndarray) -> list[Look]:
+    """From one array for each of a look's flags, those that are left out false."""
+    numbers = sum(item.astype(np.int64) << bit for bit, item in enumerate(flags))
+    return [_ALL_LOOKS[number] for number in np.asarray(numbers).tolist()]
 
 
 def header_hints(decisions: Decisions) -> Hints:
@@ -119,6 +125,6 @@ def matching(texts: pa.Array, pattern: str) -> pa.Array:
     return pc.fill_null(pc.match_substring_regex(texts, pattern), False)
 
 
-def _matches(texts: pa.Array, pattern: str) -> list[bool]:
-    found: list[bool] = matching(texts, pattern).to_pylist()
+def _matches(texts: pa.Array, pattern: str) -> np.ndarray:
+    found: np.ndarray = matching(texts, pattern).to_numpy(zero_copy_only=False)
     return found

@@ -11,13 +11,14 @@ import json
 import re
 from typing import Any
 
-from harness.recording.redaction.core import Core, Place
+from harness.recording.redaction.core import DULL_CHARS, Core, Place
 from harness.recording.redaction.free_text import FreeText, edited, may_hold_pattern
 from harness.recording.redaction.rules import Decision, Side
 
 LEAST_CHARS = 6
 """A shorter text holds nothing that its format gives away."""
 MOST_NAMES = 50_000
+MOST_BLANK = 50_000
 
 _STRING = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
 _NUMBER = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)")
@@ -33,6 +34,8 @@ class QuickJson:
         self._texts = texts
         self._side: Side = side
         self._of_name: dict[str, Decision | None] = {}
+        self._blank: dict[re.Pattern[str], set[str]] = {}
+        """Short strings in which that pattern finds nothing: bodies repeat them."""
 
     def redact(self, text: str) -> str | None:
         """None: it needs a tree."""
@@ -73,15 +76,20 @@ class QuickJson:
         core, of_name, dull = self._core, self._of_name, self._core.dull
         look = core.look
         free = look.free or bool(core.decisions.texts)
-        may_hold = may_hold_pattern(look, bool(core.decisions.texts), core.colons).search
+        pattern = may_hold_pattern(look, bool(core.decisions.texts), core.colons)
+        may_hold, blank = pattern.search, self._blank.setdefault(pattern, set())
+        if len(blank) > MOST_BLANK:
+            blank.clear()
         least = 1 if core.decisions.texts else LEAST_CHARS
         wanted = set()
         for both in set(_STRING.findall(text)):
             raw, colon = both
             if (colon and (of_name[raw] if raw in of_name else self._decide(raw)) is not None) or (
-                free and len(raw) >= least and raw not in dull and may_hold(raw)
+                free and len(raw) >= least and raw not in blank and raw not in dull and may_hold(raw)
             ):
                 wanted.add(both)
+            elif free and least <= len(raw) <= DULL_CHARS and raw not in dull:
+                blank.add(raw)
         return wanted
 
     def _decide(self, raw: str) -> Decision | None:

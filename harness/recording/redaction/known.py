@@ -13,10 +13,12 @@ import bisect
 import html
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, quote_plus
 
 import ahocorasick_rs
+import numpy as np
 
 SECRET_CHARS = 8
 LONG_CHARS = 16
@@ -24,7 +26,12 @@ ANYWHERE_CHARS = 16
 """Shorter ones count only where no letter and no digit is next to them."""
 MOST_SECRETS = 20_000
 FRESH_SECRETS = 4_000
-"""The large automaton is built anew when so many new ones have come; until then they have a small one."""
+"""The large set is made anew when so many new ones have come; until then they have a small one."""
+FEW_PATTERNS = 500
+"""An automaton of so many is made in a millisecond; of more, it is made of those alone whose ends stand in the text."""
+TAIL_BYTES = 8
+"""No spelling of a secret is shorter (`SECRET_CHARS`)."""
+Spellings = tuple[tuple[bytes, bytes], ...]
 Span = tuple[int, int, bytes]
 """Start, stop and what goes there."""
 _SAME_EVERYWHERE = re.compile(r"[A-Za-z0-9._~-]+\Z")
@@ -36,10 +43,10 @@ class KnownSecrets:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._all: dict[str, str] = {}
-        self._settled: _Automaton | None = None
-        self._fresh: dict[str, str] = {}
-        self._fresh_automaton: _Automaton | None = None
+        self._all: OrderedDict[str, Spellings] = OrderedDict()
+        self._settled: _Searched | None = None
+        self._fresh: dict[str, Spellings] = {}
+        self._fresh_searched: _Searched | None = None
 
     def __len__(self) -> int:
         return len(self._all)
@@ -49,19 +56,17 @@ class KnownSecrets:
         if secret in self._all or not is_telling(secret) or secret == pseudonym:
             return
         if len(self._all) >= MOST_SECRETS:
-            oldest = next(iter(self._all))
-            del self._all[oldest]
+            self._all.popitem(last=False)
             self.dropped += 1
-        self._all[secret] = pseudonym
-        self._fresh[secret] = pseudonym
-        self._fresh_automaton = None
+        self._all[secret] = self._fresh[secret] = spellings(secret, pseudonym)
+        self._fresh_searched = None
 
     def spans(self, data: bytes, edges: Sequence[int] = ()) -> list[Span]:
         """Where secrets stand in `data` and what goes there; in order, none within another.
 
         `edges`: where one text ends and another begins; no secret lies across.
         """
-        found = [span for automaton in self._automata() for span in automaton.spans(data, edges)]
+        found = [span for searched in self._searched() for span in searched.spans(data, edges)]
         found.sort(key=lambda span: (span[0], -span[1]))
         kept: list[Span] = []
         for span in found:
@@ -73,36 +78,103 @@ class KnownSecrets:
         """`data` with pseudonyms for all secrets."""
         return spliced(data, self.spans(data))
 
-    def _automata(self) -> list[_Automaton]:
+    def _searched(self) -> list[_Searched]:
         if len(self._fresh) > FRESH_SECRETS:
-            self._settled = _Automaton(self._all.items())
-            self._fresh, self._fresh_automaton = {}, None
-        if self._fresh and self._fresh_automaton is None:
-            self._fresh_automaton = _Automaton(self._fresh.items())
-        return [automaton for automaton in (self._settled, self._fresh_automaton) if automaton is not None]
+            self._settled = _Searched(self._all.values())
+            self._fresh, self._fresh_searched = {}, None
+        if self._fresh and self._fresh_searched is None:
+            self._fresh_searched = _Searched(self._fresh.values())
+        return [searched for searched in (self._settled, self._fresh_searched) if searched is not None]
+
+
+class _Searched:
+    """Some secrets in all their spellings."""
+
+    def __init__(self, secrets: Iterable[Spellings]) -> None:
+        self._patterns: dict[bytes, bytes] = {}
+        for written in secrets:
+            self._patterns.update(written)
+        self._ordered = list(self._patterns)
+        self._automaton: _Automaton | None = None
+        self._tails: Tails | None = None
+
+    def spans(self, data: bytes, edges: Sequence[int]) -> list[Span]:
+        return [
+            (start, stop, self._patterns[pattern])
+            for pattern, start, stop in self._found(data)
+            if _counts(data, edges, start, stop)
+        ]
+
+    def _found(self, data: bytes) -> Iterable[tuple[bytes, int, int]]:
+        """What does not stand in `data` has no part in what is found: without it the rest is found all the same."""
+        if len(self._ordered) <= FEW_PATTERNS:
+            if self._automaton is None:
+                self._automaton = _Automaton(self._ordered)
+            return self._automaton.found(data)
+        if self._tails is None:
+            self._tails = Tails(self._ordered)
+        there = self._tails.standing_in(data)
+        return _Automaton([self._ordered[number] for number in there]).found(data) if there else ()
 
 
 class _Automaton:
-    """Some secrets in all their spellings."""
+    """Finds patterns, the leftmost and of those the longest."""
 
-    def __init__(self, secrets: Iterable[tuple[str, str]]) -> None:
-        self._patterns: dict[bytes, bytes] = {}
-        for secret, pseudonym in secrets:
-            self._patterns.update(spellings(secret, pseudonym))
-        self._ordered = list(self._patterns)
+    def __init__(self, patterns: list[bytes]) -> None:
+        self._ordered = patterns
         self._search = ahocorasick_rs.BytesAhoCorasick(
-            self._ordered,
+            patterns,
             matchkind=ahocorasick_rs.MatchKind.LeftmostLongest,
             implementation=ahocorasick_rs.Implementation.ContiguousNFA,
         )
 
-    def spans(self, data: bytes, edges: Sequence[int]) -> list[Span]:
-        found: list[Span] = []
-        for number, start, stop in self._search.find_matches_as_indexes(data):
-            low, high = _around(edges, start, len(data))
-            if stop <= high and (stop - start >= ANYWHERE_CHARS or _alone(data, start, stop, low, high)):
-                found.append((start, stop, self._patterns[self._ordered[number]]))
-        return found
+    def found(self, data: bytes) -> list[tuple[bytes, int, int]]:
+        return [
+            (self._ordered[number], start, stop)
+            for number, start, stop in self._search.find_matches_as_indexes(data)
+        ]
+
+
+class Tails:
+    """The last bytes of many patterns, and which of them stand in a text: quicker than making an automaton of all."""
+
+    BITS = 20
+    CHUNK_BYTES = 2**18
+    ODD = np.uint64(0x9E3779B97F4A7C15)
+
+    def __init__(self, patterns: Sequence[bytes]) -> None:
+        """Of patterns of `TAIL_BYTES` or more."""
+        self._tails = np.frombuffer(b"".join(pattern[-TAIL_BYTES:] for pattern in patterns), np.uint64)
+        self._may = np.zeros(2**self.BITS, bool)
+        self._may[self._hashed(self._tails)] = True
+
+    def standing_in(self, data: bytes) -> list[int]:
+        """Numbers of the patterns whose last bytes stand somewhere in `data`; of all that stand in it, and few others."""
+        found = [self._standing_in(data, first) for first in range(0, len(data), self.CHUNK_BYTES)]
+        candidates = np.concatenate(found) if found else np.empty(0, np.uint64)
+        if not len(candidates):
+            return []
+        numbers: list[int] = np.flatnonzero(np.isin(self._tails, candidates)).tolist()
+        return numbers
+
+    def _standing_in(self, data: bytes, first: int) -> np.ndarray:
+        """All runs of `TAIL_BYTES` that begin in this chunk and may be a tail."""
+        last = min(first + self.CHUNK_BYTES + TAIL_BYTES - 1, len(data))
+        found = []
+        for start in range(first, min(first + TAIL_BYTES, last - TAIL_BYTES + 1)):
+            runs = np.frombuffer(data, np.uint64, (last - start) // TAIL_BYTES, start)
+            found.append(runs[self._may[self._hashed(runs)]])
+        return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+    def _hashed(self, runs: np.ndarray) -> np.ndarray:
+        hashed: np.ndarray = (runs * self.ODD) >> np.uint64(64 - self.BITS)
+        return hashed
+
+
+def _counts(data: bytes, edges: Sequence[int], start: int, stop: int) -> bool:
+    """Whether what stands there lies in one text, and is no part of a word."""
+    low, high = _around(edges, start, len(data))
+    return stop <= high and (stop - start >= ANYWHERE_CHARS or _alone(data, start, stop, low, high))
 
 
 def spliced(data: bytes, spans: list[Span]) -> bytes:
@@ -127,10 +199,10 @@ def is_telling(secret: str) -> bool:
     return any(char.isalpha() for char in secret) and any(char.isdigit() for char in secret)
 
 
-def spellings(secret: str, pseudonym: str) -> dict[bytes, bytes]:
-    """How a secret is written in traffic -> its pseudonym, written the same way."""
+def spellings(secret: str, pseudonym: str) -> Spellings:
+    """How a secret is written in traffic, and its pseudonym, written the same way."""
     if _SAME_EVERYWHERE.match(secret):
-        return {secret.encode(): pseudonym.encode("utf-8", "replace")}
+        return ((secret.encode(), pseudonym.encode("utf-8", "replace")),)
     ways = (
         lambda text: text,
         lambda text: quote(text, safe=""),
@@ -148,7 +220,7 @@ def spellings(secret: str, pseudonym: str) -> dict[bytes, bytes]:
             written.setdefault(way(secret).encode(), way(pseudonym).encode())
         except UnicodeEncodeError:  # a lone surrogate
             continue
-    return written
+    return tuple(written.items())
 
 
 def _around(edges: Sequence[int], start: int, length: int) -> tuple[int, int]:

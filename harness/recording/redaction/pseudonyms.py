@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import count
 
+import pyarrow as pa
+
 from harness.recording.redaction import formats
 from harness.recording.redaction.addresses import Addresses
 from harness.recording.redaction.formats import Kind, kind_of
 from harness.recording.redaction.permutation import ONE_WAY_BITS, Keyed
-from harness.recording.redaction.shapes import Shape, shape_of
+from harness.recording.redaction.shapes import HEX, Shape, is_hex, shape_of
 
+MANY_ADDRESSES = 2_000
+"""From so many on, tables for all addresses cost less than one address after another."""
 MEMORY_VALUES = 200_000
 MEMORY_CHARS = 256
 """Longer values are not remembered: they are rarely the same twice."""
@@ -30,7 +34,7 @@ class Pseudonyms:
 
     def __init__(self, key: bytes) -> None:
         self._keyed = Keyed(key)
-        addresses = Addresses(self._keyed)
+        self._addresses = Addresses(self._keyed)
         self._memory: dict[str, str] = {}
         self._by_kind: dict[Kind, Callable[[str], str]] = {
             "email": self._email,
@@ -39,8 +43,8 @@ class Pseudonyms:
             "uuid": self._uuid,
             "iban": self._iban,
             "jwt": self._jwt,
-            "ipv4": addresses.v4,
-            "ipv6": addresses.v6,
+            "ipv4": self._addresses.v4,
+            "ipv6": self._addresses.v6,
             "text": self._text,
         }
 
@@ -56,6 +60,13 @@ class Pseudonyms:
             self._memory[value] = result
         return result
 
+    def v4_many(self, values: list[str]) -> list[str]:
+        """The pseudonyms of IPv4 addresses."""
+        if len(values) < MANY_ADDRESSES:
+            return [self._addresses.v4(value) for value in values]
+        new: list[str] = self._addresses.v4_many(pa.array(values)).to_pylist()
+        return new
+
     def fingerprint(self, value: str) -> str:
         """Twelve characters that name a value without telling it."""
         return self._keyed.digest(b"fingerprint", value.encode("utf-8", "surrogatepass")).hex()[:12]
@@ -66,29 +77,29 @@ class Pseudonyms:
         def fits(candidate: str) -> bool:
             return kind_of(candidate) == "text" and shape_of(candidate).name == shape.name
 
+        if shape.only_alphabet == HEX:  # of no other kind: the quicker question
+            return self._draw(value, shape, is_hex)
         return self._draw(value, shape, fits)
 
     def _draw(self, value: str, shape: Shape, fits: Callable[[str], bool]) -> str:
         """Another value of that shape which `fits`, as `value` does."""
-        tweak = shape.name.encode("utf-8", "surrogatepass")
         if shape.bits >= ONE_WAY_BITS:
-            return self._one_way(value, shape, tweak, fits)
+            return self._one_way(value, shape, fits)
         bound = 1
         for alphabet in shape.alphabets:
             bound *= len(alphabet)
         drawn = self._keyed.permute(
-            _number(value, shape), bound, tweak, lambda number: fits(_spelled(number, shape))
+            _number(value, shape), bound, shape.tweak, lambda number: fits(_spelled(number, shape))
         )
         return _spelled(drawn, shape)
 
-    def _one_way(self, value: str, shape: Shape, tweak: bytes, fits: Callable[[str], bool]) -> str:
+    def _one_way(self, value: str, shape: Shape, fits: Callable[[str], bool]) -> str:
         message = value.encode("utf-8", "surrogatepass")
         for attempt in count():
-            purpose = b"%d " % attempt + tweak
-            same = len(set(shape.alphabets)) == 1
+            purpose = b"%d " % attempt + shape.tweak
             candidate = (
-                self._characters(purpose, message, shape.alphabets[0], len(value))
-                if same
+                self._characters(purpose, message, shape.only_alphabet, len(value))
+                if shape.only_alphabet
                 else "".join(
                     next(following) if len(alphabet) > 1 else alphabet
                     for alphabet, following in self._streams(purpose, message, shape.alphabets)

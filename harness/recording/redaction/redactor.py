@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 
 from harness.recording.redaction import hints
-from harness.recording.redaction.addresses import is_v4, is_v6
 from harness.recording.redaction.bodies import Bodies
+from harness.recording.redaction.clients import Clients
 from harness.recording.redaction.columns import Column, Memory, is_packed
 from harness.recording.redaction.core import Core, Look, Place
 from harness.recording.redaction.free_text import FreeText
@@ -30,7 +30,6 @@ from harness.recording.redaction.report import RedactionReport, Tally
 from harness.recording.redaction.rules import RedactionRules, Side
 from harness.recording.redaction.targets import Targets
 
-MOST_ADDRESSES = 500_000
 SEARCHED = ("key", "path", "route", "error", "headers", "body", "answer_headers", "answer_body")
 """Columns in which known secrets are looked for."""
 
@@ -48,6 +47,7 @@ class Redactor:
         self._core = Core(rules, key)
         texts = FreeText(self._core)
         self._texts = texts
+        self._names = Clients(self._core)
         self._targets = Targets(self._core, texts)
         self._headers = Headers(self._core, texts, self._targets)
         self._bodies = Bodies(self._core, texts, self._targets)
@@ -96,6 +96,7 @@ class Redactor:
     def _forget(self) -> None:
         """What texts became: findings are told when a text is looked at, not when it is remembered."""
         self._core.dull.clear()
+        self._targets.dull.clear()
         for texts in (*self._memories.values(), *self._lines.values()):
             texts.clear()
         for bodies in self._bodies_memory.values():
@@ -114,25 +115,24 @@ class Redactor:
         """First of all: their addresses are then known in every text."""
         if not self._core.decisions.defaults:
             return
-        client = columns["client"]
-        for name in client.texts():
-            if len(self._core.addresses) < MOST_ADDRESSES and (is_v4(name) or is_v6(name)):
-                self._core.addresses.add(name)
-                self._core.colons |= ":" in name
-        if not self._learning:
-            for column in (client, columns["connection"]):
-                column.replace_all([self._core.client(name) for name in column.texts()])
+        if self._learning:
+            self._names.learn(columns["client"].texts())
+        else:
+            self._names.clients(columns["client"])
+            self._names.connections(columns["connection"])
 
     def _key(self, column: Column) -> None:
         """What joins an exchange to its label: replaced where a rule says so by its name, `key`."""
         named = "key" in self._core.decisions.own_names
         decision = self._core.decisions.of("json", "request", "key") if named else None
         place = Place("request", "key")
+        texts = column.texts()
         column.replace_all(
+            texts,
             [
                 self._core.apply(text, place, decision) or "" if decision else self._texts.redact(text, place)
-                for text in column.texts()
-            ]
+                for text in texts
+            ],
         )
 
     def _error(self, text: str) -> str:
@@ -164,10 +164,13 @@ class Redactor:
         looks = look_for.looks(chosen, self._learning)
         memory = self._memories.setdefault(memory_name, Memory())
         changed = {}
-        for place, text, look in zip(places.tolist(), chosen.to_pylist(), looks, strict=True):
+        begun = self._core.tally.records + 1
+        for place, row, text, look in zip(
+            places.tolist(), column.first_rows(places), chosen.to_pylist(), looks, strict=True
+        ):
             new = memory.get(text)
             if new is None:
-                self._core.record = self._core.tally.records + column.first_row(place) + 1
+                self._core.record = begun + row
                 self._core.look = look
                 new = change(text)
                 memory.put(text, new)
@@ -188,17 +191,17 @@ class Redactor:
         chosen = column.distinct.take(pa.array(places))
         looks = self._body_hints.looks(chosen, self._learning)
         todo = sorted(
-            zip(places.tolist(), chosen.to_pylist(), looks, strict=True),
-            key=lambda item: (item[0] in codings or is_packed(item[1]), item[0]),
+            zip(places.tolist(), column.first_rows(places), chosen.to_pylist(), looks, strict=True),
+            key=lambda item: (item[0] in codings or is_packed(item[2]), item[0]),
         )
         memory = self._bodies_memory[side]
         changed = {}
-        for place, body, look in todo:
+        for place, row, body, look in todo:
             coding = codings.get(place, "")
             packed = bool(coding) or is_packed(body)
             new = None if packed else memory.get(body)
             if new is None:
-                self._core.record = self._core.tally.records + column.first_row(place) + 1
+                self._core.record = self._core.tally.records + row + 1
                 self._core.look = look
                 new = self._bodies.redact(body, side, coding)
                 if not packed:

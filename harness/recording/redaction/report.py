@@ -94,13 +94,18 @@ class Tally:
         self.unreadable_bodies = 0
         self.found: dict[tuple[str, str, str], SecretFound] = {}
         self.found_more = 0
+        self.counted = 0
+        """How many were replaced, wherever."""
         self._replaced: dict[tuple[str, str], int] = {}
 
-    def replaced(self, place: str, how: str) -> None:
+    def replaced(self, place: str, how: str, values: int = 1) -> None:
+        if not values:
+            return
+        self.counted += values
         key = (place, how)
         if key not in self._replaced and len(self._replaced) >= MOST_PLACES:
             key = (OTHER_PLACES, how)
-        self._replaced[key] = self._replaced.get(key, 0) + 1
+        self._replaced[key] = self._replaced.get(key, 0) + values
 
     def secret(self, finding: SecretFound) -> None:
         key = (finding.place, finding.detector, finding.fingerprint)

@@ -18,12 +18,13 @@ import math
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 DIGITS = "0123456789"
 LOWER = "abcdefghijklmnopqrstuvwxyz"
 UPPER = LOWER.upper()
 MARKS = "!#$%&*+-.^_|~@?/:"
+HEX = DIGITS + "abcdef"
 TOKEN_CHARS = 16
 MARKS_CHARS = 4
 
@@ -34,6 +35,7 @@ _HEX = re.compile(
 )
 _GROUPED = re.compile(r"[(]?[0-9][0-9 ()/.-]*[0-9]\Z", re.ASCII)
 _LETTERS = re.compile(r"[^0-9A-Za-z]+")
+_LETTER = re.compile("[0-9A-Za-z]")
 _SPACE = re.compile(r"\s")
 _OWN_PLACE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zs", "Zl", "Zp"}
 """Unicode's control, format and space characters and what has no meaning: they stay where they are."""
@@ -46,9 +48,19 @@ class Shape:
     name: str
     alphabets: tuple[str, ...]
 
-    @property
+    @cached_property
     def bits(self) -> float:
         return sum(math.log2(size) for alphabet in self.alphabets if (size := len(alphabet)) > 1)
+
+    @cached_property
+    def tweak(self) -> bytes:
+        """Its name for HMAC."""
+        return self.name.encode("utf-8", "surrogatepass")
+
+    @cached_property
+    def only_alphabet(self) -> str:
+        """The alphabet of all places; "" where there are several."""
+        return self.alphabets[0] if len(set(self.alphabets)) == 1 else ""
 
 
 def shape_of(value: str) -> Shape:
@@ -56,8 +68,7 @@ def shape_of(value: str) -> Shape:
     if _NUMBER.match(value) or _GROUPED.match(value):
         return _number(value)
     if len(value) >= 8 and _HEX.match(value):
-        alphabet = DIGITS + ("ABCDEF" if value.upper() == value else "abcdef")
-        return Shape(f"hex {len(value)} {alphabet[-1]}", (alphabet,) * len(value))
+        return _hex(len(value), HEX if value.upper() != value else HEX.upper())
     letters = len(_LETTERS.sub("", value))
     if letters >= TOKEN_CHARS and value.isascii() and not _SPACE.search(value):
         return _token(value)
@@ -84,13 +95,27 @@ def _number(value: str) -> Shape:
     return Shape(f"number {name}", tuple(alphabets))
 
 
+def is_hex(value: str) -> bool:
+    """Whether the shape of a value of `HEX` alone is a hexadecimal text's."""
+    return bool(_HEX.match(value)) and not _NUMBER.match(value)
+
+
+@lru_cache(maxsize=1024)
+def _hex(length: int, alphabet: str) -> Shape:
+    return Shape(f"hex {length} {alphabet[-1]}", (alphabet,) * length)
+
+
 def _token(value: str) -> Shape:
     chars = frozenset(value)
-    kinds = [kind for kind, members in _KINDS if not members.isdisjoint(chars)]
-    alphabet = "".join(kinds)
-    alphabets = tuple(alphabet if char.isalnum() else char for char in value)
-    marks = "".join("x" if char.isalnum() else char for char in value)
-    return Shape(f"token {''.join(kind[0] for kind in kinds)} {marks}", alphabets)
+    kinds = "".join([kind for kind, members in _KINDS if not members.isdisjoint(chars)])
+    return _token_of(kinds, _LETTER.sub("x", value))
+
+
+@lru_cache(maxsize=1024)
+def _token_of(alphabet: str, marks: str) -> Shape:
+    """`marks`: the token with an x for each letter and digit."""
+    kinds = "".join(kind[0] for kind, _ in _KINDS if kind[0] in alphabet)
+    return Shape(f"token {kinds} {marks}", tuple(alphabet if char == "x" else char for char in marks))
 
 
 def alphabet_of(char: str) -> str:

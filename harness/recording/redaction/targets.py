@@ -7,15 +7,17 @@ included, stays as it was.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from harness.recording.redaction.core import Core, Place
+from harness.recording.redaction.core import MOST_DULL, Core, Place
 from harness.recording.redaction.encodings import decoded
 from harness.recording.redaction.free_text import FreeText
-from harness.recording.redaction.rules import REPLACE, PathRule, Side
+from harness.recording.redaction.rules import REPLACE, Decision, PathRule, Side
 
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20}://)(?P<authority>[^/?#\s]*)(?P<rest>.*)", re.DOTALL
 )
+MOST_NAMED = 10_000
 OF_A_REFERER = "of a referer"
 _ASSET = re.compile(
     r"\.(?:js|mjs|css|map|png|jpe?g|gif|svg|webp|avif|ico|woff2?|ttf|eot|mp4|webm|mp3|pdf)\Z", re.IGNORECASE
@@ -29,10 +31,13 @@ class Targets:
     def __init__(self, core: Core, texts: FreeText) -> None:
         self._core = core
         self._texts = texts
+        self._named: dict[tuple[str, str, str], _Named] = {}
+        self.dull: set[str] = set()
+        """Parts of paths in which there was nothing to change and nothing to report."""
 
     def redact(self, target: str, side: Side = "request", all_queries: bool = False) -> str:
         """`all_queries`: every value of the query is replaced, known name or not."""
-        url = _URL.match(target)
+        url = None if target[:1] == "/" else _URL.match(target)
         if url is None:
             return self._relative(target, side, all_queries)
         authority = self._authority(url.group("authority"), side)
@@ -62,7 +67,10 @@ class Targets:
 
     def pairs(self, text: str, side: Side, kind: str, replace_all: bool = False) -> str:
         """`name=value&…` of a query or a form."""
-        pieces = re.split(r"([&;])", text) if kind == "query" else re.split("(&)", text)
+        if kind != "query" or ";" not in text:  # most texts
+            pairs = [self._pair(piece, side, kind, replace_all) for piece in text.split("&")]
+            return "&".join([pair for pair in pairs if pair is not None])
+        pieces = re.split("([&;])", text)
         changed = [self._pair(piece, side, kind, replace_all) for piece in pieces[::2]]
         if None not in changed:
             return "".join(
@@ -77,9 +85,8 @@ class Targets:
         raw_name, equals, raw = pair.partition("=")
         if not equals:  # a value alone: nobody can say what it is
             return self._free(pair, Place(side, kind), plus=True)
-        name, _ = decoded(raw_name, plus=True)
-        place = Place(side, kind, name)
-        decision = self._core.decisions.of(kind, side, name)
+        named = self._named.get((kind, side, raw_name)) or self._name(kind, side, raw_name)
+        place, decision = named.place, named.decision
         if decision is None and replace_all:
             decision, place = REPLACE, Place(side, "query", OF_A_REFERER)
         if decision is None:
@@ -92,9 +99,18 @@ class Targets:
         new = self._core.apply(value, place, decision, learn=place.name != OF_A_REFERER)
         return None if new is None else f"{raw_name}={encode(new)}"
 
+    def _name(self, kind: str, side: Side, raw_name: str) -> _Named:
+        """What is to be done with the values of that name."""
+        name, _ = decoded(raw_name, plus=True)
+        if len(self._named) >= MOST_NAMED:
+            self._named.clear()
+        named = _Named(Place(side, kind, name), self._core.decisions.of(kind, side, name))
+        self._named[kind, side, raw_name] = named
+        return named
+
     def _free(self, raw: str, place: Place, plus: bool = False) -> str:
         """A value of no known name: only what its format gives away."""
-        if not raw:
+        if not raw or self._texts.is_plain(raw):
             return raw
         value, encode = decoded(raw, plus)
         new = self._texts.value(value, place)
@@ -102,6 +118,8 @@ class Targets:
 
     def _path(self, path: str, side: Side) -> str:
         segments = path.split("/")
+        if not self._core.decisions.paths:
+            return "/".join([self._segment(segment, side) for segment in segments])
         by_rule = self._by_rule(segments)
         return "/".join(
             self._by_path_rule(segment, by_rule[number], side)
@@ -127,8 +145,19 @@ class Targets:
 
     def _segment(self, segment: str, side: Side) -> str:
         """One part of the path, with its matrix parameters (`;jsessionid=…`)."""
-        if len(segment) < 6:
+        if len(segment) < 6 or self._texts.is_plain(segment) or segment in self.dull:
             return segment
+        core = self._core
+        before = core.suspects, core.tally.counted
+        new = self._segment_parts(segment, side)
+        nothing = new == segment and before == (core.suspects, core.tally.counted)
+        if nothing and core.stays_dull(segment):
+            if len(self.dull) >= MOST_DULL:
+                self.dull.clear()
+            self.dull.add(segment)
+        return new
+
+    def _segment_parts(self, segment: str, side: Side) -> str:
         head, *parameters = segment.split(";")
         place = Place(side, "path")
         value, encode = decoded(head)
@@ -138,6 +167,14 @@ class Targets:
             pair = self._pair(parameter, side, "query", replace_all=False)
             changed += [pair] if pair is not None else []
         return ";".join(changed)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A parameter, and what the rules say of it."""
+
+    place: Place
+    decision: Decision | None
 
 
 def _matching(rule: PathRule, segments: list[str]) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import DefinitionError
-from harness.recording import registry
+from harness.recording import importing, registry
 from harness.recording.importing import ImportRequest, import_files
 from harness.recording.sessions.rules import load_rules
 from harness.recording.store import StoredRecording, open_recording
@@ -192,8 +192,13 @@ def test_private_values_are_replaced_and_what_is_done_is_told(tmp_path: Path, re
     assert as_it_is.header.redaction is None
 
 
-def test_a_secret_is_known_in_what_comes_before_it(tmp_path: Path, reader: RowsReader) -> None:
-    """In captures, where the answer with the token may stand before the header that shows what it is."""
+@pytest.mark.parametrize("held_bytes", [importing.HELD_BYTES, 1_000, 0])
+def test_a_secret_is_known_in_what_comes_before_it(
+    held_bytes: int, tmp_path: Path, reader: RowsReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In captures, where the answer with the token may stand before the header that shows what it is; also in those too
+    large to be held in memory, all or in part."""
+    monkeypatch.setattr(importing, "HELD_BYTES", held_bytes)
     token = "correcthorsebatterystaple42"
     early = row(
         EPOCH_NS, answer_headers="content-type: text/plain", answer_body=f"your code: {token}".encode()
@@ -204,6 +209,20 @@ def test_a_secret_is_known_in_what_comes_before_it(tmp_path: Path, reader: RowsR
     assert token.encode() not in (first.answer.body or b"")
     (replaced,) = (value.removeprefix("Bearer ") for name, value in second.headers if name == "authorization")
     assert first.answer.body == f"your code: {replaced}".encode()
+    assert made.count == 2
+
+
+@pytest.mark.parametrize("held_bytes", [importing.HELD_BYTES, 0])
+def test_bad_records_of_a_capture_are_told_once(
+    held_bytes: int, tmp_path: Path, reader: RowsReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "HELD_BYTES", held_bytes)
+    known = batch([row(EPOCH_NS, answer_headers="a: b")])
+    file = reader.file(tmp_path / "a", known, EMPTY, known)
+    assert refused(tmp_path, file).count("error:") == 1
+    (source,) = imported(tmp_path, file, skip_bad=True).header.sources
+    assert source.exchanges == 2
+    assert sum(source.skipped.values()) == 1
 
 
 def test_a_secret_that_no_rule_names_stops_the_import_with_its_place(

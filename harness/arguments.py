@@ -43,6 +43,12 @@ Scenarios = Annotated[
 SeedingDataset = Annotated[
     Path | None, _option("--dataset", "DATASET", "A *.dataset.yaml file to seed it with.")
 ]
+RequestsDataset = Annotated[
+    Path | None,
+    _option(
+        "--dataset", "DATASET", "A *.dataset.yaml file, which a NAME.recording.yaml draws its requests from."
+    ),
+]
 Policy = Annotated[
     Path | None, _option("--policy", "POLICY", "A policy file; without one, the default policy.")
 ]
@@ -292,7 +298,7 @@ FailIf = Annotated[
     _option(
         "--fail-if",
         "THRESHOLD",
-        "'p99 > 250ms', 'error_rate[/orders/{id}] > 1%', 'rate < 100/s'; p50 to p99.9, max, mean; may be repeated.",
+        "'p99 > 250ms', 'error_rate[/orders/{id}] > 1%', 'worse > 1%', 'rate < 100/s'; p50 to p99.9, max, mean; may be repeated.",
     ),
 ]
 ReplayPolicy = Annotated[

@@ -31,7 +31,7 @@ from harness.arguments import (
     ReplayPolicy,
     ReplaySeed,
     ReplayTo,
-    SeedingDataset,
+    RequestsDataset,
     Speed,
     Target,
     Times,
@@ -70,7 +70,7 @@ def replay(
     ca_file: CaFile = None,
     fail_if: FailIf = None,
     policy: ReplayPolicy = None,
-    dataset: SeedingDataset = None,
+    dataset: RequestsDataset = None,
     out: ReplayOut = None,
     as_json: Json = False,
 ) -> None:

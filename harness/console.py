@@ -7,6 +7,7 @@ and reports (`harness.printing` does). A reader who has gone (`readiness … | h
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -144,6 +145,12 @@ def explained(error: BaseException) -> tuple[str, ExitCode]:
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith(("harness", "synthetic")):
         what = f"error: the Python package of module {error.name!r} is not installed"
         return f"{what}\n  install pytest-readiness with all its dependencies", ExitCode.ENGINE_FAILED
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = "error: no space is left to write to" + (f": {error.filename}" if error.filename else "")
+        return (
+            f"{what}\n  make room, there or where TMPDIR is, or write to another disk",
+            ExitCode.ENGINE_FAILED,
+        )
     if isinstance(error, OSError) and error.errno is not None:
         what = f"error: {error.strerror}" + (f": {error.filename}" if error.filename else "")
         return f"{what}\n  {DEBUG}=1 shows where it happened", ExitCode.ENGINE_FAILED

@@ -15,6 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 _NUMBER = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*$")
+_SIGNED = re.compile(r"^\s*-\s*\d")
 _NS_PER = {
     "ns": 1,
     "us": 1_000,
@@ -40,6 +41,8 @@ def _parse(value: object, units: dict[str, int], example: str) -> int:
     match = _NUMBER.match(value) if isinstance(value, str) else None
     if value == 0 and not isinstance(value, bool):
         return 0
+    if match is None and isinstance(value, str) and _SIGNED.match(value):
+        raise ValueError(f"{value!r} is less than nothing; write for example {example}")
     if match is None or match[2] not in units:
         raise ValueError(f"{value!r} has no unit that is known here ({known}); write for example {example}")
     return round(float(match[1]) * units[match[2]])

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 10
 JSON_BINS = 60
+MOMENT_NS = 1
+"""A recording lasts one nanosecond beyond the start of its last exchange."""
 
 
 def print_written(recording: StoredRecording, console: Console) -> None:
@@ -146,19 +148,26 @@ def _identity(recording: StoredRecording) -> Iterator[tuple[str, str]]:
     bodies = numbers.count(header.counts.bodies, "body", "bodies") if header.counts.bodies else "no bodies"
     size = f" of {numbers.size(header.counts.bodies_bytes)}" if header.counts.bodies else ""
     yield "holds", f"{numbers.count(recording.count, 'exchange')}, {bodies}{size}"
-    yield "length", span(recording.length_ns)
+    yield "length", span(recording.length_ns) if recording.length_ns > MOMENT_NS else "a moment"
     if header.clock == "epoch":
         yield "began", f"{dt.datetime.fromtimestamp(header.start_ns // 10**9, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _picture(found: Overview, console: Console) -> None:
     recording = found.recording
-    mean = recording.count / max(recording.length_ns / 1e9, 1e-9)
-    rates, _ = found.rate(chart_columns(console.width, mean))
-    rates, step_s = found.rate(chart_columns(console.width, float(rates.max())))
+    if recording.length_ns <= MOMENT_NS:
+        line(console, ("Rate over time", "bold"), ": all of it is of one moment")
+        return
+    mean = recording.count / (recording.length_ns / 1e9)
+    rates, _ = found.steady_rate(chart_columns(console.width, mean))
+    columns = chart_columns(console.width, float(rates.max()))
+    rates, step_ns = found.steady_rate(columns)
+    wide = max(columns // len(rates), 1)
     title = f"{numbers.plain(mean)} a second on average, at most {found.most_in_a_second:,} in one second"
-    line(console, ("Rate over time", "bold"), f": {title}; a column is {span(step_s * 1e9)}")
-    lines = rate_chart(rates.tolist(), float(rates.max()), recording.length_ns, can_draw_blocks(sys.stdout))
+    step = f"{'a column is' if wide == 1 else f'{wide} columns are'} {span(step_ns)}"
+    line(console, ("Rate over time", "bold"), f": {title}; {step}")
+    drawn = [rate for rate in rates.tolist() for _ in range(wide)]
+    lines = rate_chart(drawn, float(rates.max()), step_ns * len(rates), can_draw_blocks(sys.stdout))
     for text in lines:
         line(console, f"  {text}")
 
@@ -195,8 +204,16 @@ def _sessions(found: Overview) -> Iterator[tuple[Cell, ...]]:
 
 
 def _sources(recording: StoredRecording) -> Iterator[tuple[Cell, ...]]:
-    for source in recording.header.sources:
-        yield source.file, source.reader, numbers.size(source.size_bytes), "; ".join(_of_source(source))
+    rows = (
+        (
+            source.file,
+            source.reader,
+            numbers.size(source.size_bytes) if source.size_bytes else "",
+            "; ".join(_of_source(source)),
+        )
+        for source in recording.header.sources
+    )
+    yield from dict.fromkeys(rows)  # parts of one recording that were merged again name the same file
 
 
 def _of_source(source: SourceFile) -> Iterator[str]:
@@ -219,12 +236,13 @@ def _redaction(recording: StoredRecording) -> Iterator[tuple[Cell, ...]]:
     if found is None:
         yield "nothing was replaced: it was made or imported as it is", "", ""
         return
+    rows: list[tuple[Cell, ...]] = []
     for report in found.get("parents", [found]):
         replaced = (report or {}).get("replaced", ())
         if report is not None and not replaced:
-            yield "none was found", "", ""
-        for item in replaced:
-            yield str(item["place"]), str(item["how"]), f"{item['values']:,}"
+            rows.append(("none was found", "", ""))
+        rows += [(str(item["place"]), str(item["how"]), f"{item['values']:,}") for item in replaced]
+    yield from dict.fromkeys(rows)  # as above
 
 
 def _parents(recording: StoredRecording) -> Iterator[tuple[Cell, ...]]:

@@ -47,15 +47,20 @@ class Out:
     watch: Watch = lambda _: None
 
 
+def _span(length_ns: int) -> str:
+    """As it would be written for --from, to the millisecond."""
+    return str(Duration(round(length_ns, -6)))
+
+
 def cut(parent: StoredRecording, out: Out, from_ns: int, to_ns: int | None) -> StoredRecording:
     """The exchanges of `from_ns <= at_ns < to_ns`, which become the whole length. Raises DefinitionError."""
     to_ns = parent.length_ns if to_ns is None else min(to_ns, parent.length_ns)
     if from_ns >= to_ns:
-        what = f"nothing lies between {from_ns / 1e9:g} s and {to_ns / 1e9:g} s"
+        what = f"nothing lies between {_span(from_ns)} and {_span(to_ns)}"
         raise DefinitionError.at(
             parent.folder,
             what,
-            f"the recording is {parent.length_ns / 1e9:g} s long; --from comes before --to",
+            f"the recording is {_span(parent.length_ns)} long; --from comes before --to",
         )
 
     def within(batch: pa.RecordBatch, _seq: int) -> Mask:

@@ -40,6 +40,17 @@ class Overview:
         step_s = length_ns / bins / 1e9
         return np.bincount(places, minlength=bins) / step_s, step_s
 
+    def steady_rate(self, most: int) -> tuple[npt.NDArray[np.float64], int]:
+        """Exchanges a second in at most so many stretches, and how many ns each takes: whole ticks of the clock.
+
+        Stretches of a fraction of a tick, or of one tick here and two there, would show peaks where there are none.
+        """
+        length_ns = max(self.recording.length_ns, 1)
+        tick_ns = max(int(np.gcd.reduce(self.offsets_ns)), 1) if len(self.offsets_ns) else 1
+        step_ns = tick_ns * -(-length_ns // (tick_ns * most))
+        counts = np.bincount(self.offsets_ns // step_ns, minlength=-(-length_ns // step_ns))
+        return counts / (step_ns / 1e9), step_ns
+
     @property
     def most_in_a_second(self) -> int:
         """The most exchanges of one second, counted from the start."""

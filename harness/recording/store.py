@@ -196,7 +196,11 @@ def _verify(folder: Path, header: StoredHeader) -> None:
         what = f"was altered: its content has digest {found}, {HEADER} claims {header.digest}"
         raise DefinitionError.at(folder, what, ALTERED_FIX)
     if header.seal != header.sealed():
-        what = "was altered: what it says does not have the digest that it names as its seal"
+        what = "was altered: " + (
+            "what it says does not have the digest that it names as its seal"
+            if header.seal
+            else "it names no seal"
+        )
         raise DefinitionError.at(folder / HEADER, what, ALTERED_FIX)
 
 

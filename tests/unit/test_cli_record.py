@@ -117,6 +117,7 @@ def test_one_is_made_of_another(tmp_path: Path, shop: Path) -> None:
     assert open_recording(out("sample")).count in (12, 24, 36, 48)
     made("merge", out("head"), out("cut"), "--align", "clock", "--out", out("merged"))
     assert open_recording(out("merged")).offsets_ns().tolist() == [k * 10**9 for k in range(20)]
+    assert made("show", out("merged")).out.count("access.log") == 1  # both parts come from one file
     exported = made("export", shop, "--out", tmp_path / "shop.ndjson", "--json").json
     assert exported["exchanges"] == 60
     made("import", tmp_path / "shop.ndjson", "--redacted", "--out", out("again"))
@@ -128,6 +129,7 @@ def test_one_is_made_of_another(tmp_path: Path, shop: Path) -> None:
     [
         ("cut", "SHOP", "--from", "10", "--out", "NEW"),
         ("cut", "SHOP", "--from", "90s", "--out", "NEW"),
+        ("cut", "SHOP", "--from", "-5s", "--out", "NEW"),
         ("filter", "SHOP", "--out", "NEW"),
         ("filter", "SHOP", "--status", "ok", "--out", "NEW"),
         ("sample", "SHOP", "--share", "0", "--out", "NEW"),
@@ -205,7 +207,22 @@ class TestShow:
             text = shown(recordings.print_overview, overview(open_recording(shop)), width=width)
             drawn = [line for line in text.splitlines() if "│" in line]
             assert len(drawn) == 6
-            assert width - 12 <= max(len(line) for line in drawn) <= width
+            assert width * 0.6 <= max(len(line) for line in drawn) <= width
+
+    def test_the_picture_knows_no_time_below_a_tick_of_the_clock(self, tmp_path: Path) -> None:
+        """Peaks of 12 a second in columns of 0.1 s would be the clock's."""
+        kept = stored(
+            tmp_path, [row(EPOCH_NS + 10**9 * (k // 3), f"/{k}") for k in range(30)], "whole-seconds"
+        )
+        text = " ".join(shown(recordings.print_overview, overview(kept), width=80).split())
+        assert "3/s │" in text
+        assert "7 columns are 1 s" in text
+
+    def test_of_one_moment_there_is_no_picture(self, tmp_path: Path) -> None:
+        kept = stored(tmp_path, [row(EPOCH_NS, "/a"), row(EPOCH_NS, "/b")], "moment")
+        text = shown(recordings.print_overview, overview(kept), width=80)
+        assert "Rate over time: all of it is of one moment" in text
+        assert "length  a moment" in text
 
 
 class TestRateChart:

@@ -47,7 +47,13 @@ class TestWhatGoesWrong:
             (ZeroDivisionError("by\nzero"), 4, "error: ZeroDivisionError: by\n  this is a bug"),
             (AssertionError(), 4, "error: AssertionError\n  this is a bug"),
             (ModuleNotFoundError("no", name="docker"), 4, "module 'docker' is not installed"),
-            (OSError(28, "No space left on device", "/x"), 4, "error: No space left on device: /x\n"),
+            (
+                OSError(28, "No space left on device", "/x"),
+                4,
+                "error: no space is left to write to: /x\n  make room",
+            ),
+            (OSError(28, "Error writing bytes"), 4, "error: no space is left to write to\n"),
+            (OSError(5, "Input/output error", "/x"), 4, "error: Input/output error: /x\n"),
         ],
     )
     def test_it_is_a_message_and_an_exit_code_never_a_traceback(
@@ -120,7 +126,7 @@ class TestWhatGoesWrong:
                 timeout=60,
             )
         assert done.returncode != 0
-        assert "No space left on device" in done.stderr
+        assert "no space is left to write to" in done.stderr
 
 
 class Screen(io.StringIO):

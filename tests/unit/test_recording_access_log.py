@@ -118,6 +118,11 @@ def test_fields_at_the_end_of_nginx(tmp_path: Path) -> None:
     assert str(row["headers"]).endswith("\nx-forwarded-for: 203.0.113.9, 10.0.0.1")
 
 
+def test_a_field_that_is_not_known_is_said_with_those_that_are(tmp_path: Path) -> None:
+    (said,) = of(tmp_path, TIMED, fields="rt").said
+    assert all(words in said for words in ("no field 'rt'", "request_time", "%D", "http_NAME"))
+
+
 def test_fields_at_the_end_of_apache(tmp_path: Path) -> None:
     row = one(tmp_path, USUAL + ' 1500 "en"', fields="%D,%{Accept-Language}i")
     assert (row["at_ns"], row["answered_ns"]) == (AT, AT + 1_500_000)

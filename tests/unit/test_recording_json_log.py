@@ -148,7 +148,7 @@ EXPECTED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         CADDY,
         {
             "at_ns": QUARTER + 200, "answered_ns": QUARTER + 200 + SECOND // 8, "client": "192.0.2.7", "method": "GET",
-            "path": "/a?b=c", "http": "3", "host": "shop.test", "headers": "user-agent: curl/8", "status": 200,
+            "path": "/a?b=c", "http": "3", "host": "shop.test", "headers": "user-agent: curl/8\naccept: */*", "status": 200,
             "answer_bytes": 512,
         },
     ),
@@ -203,6 +203,47 @@ def test_what_a_server_says_of_itself_is_no_record(tmp_path: Path) -> None:
     found = read(LOG, path, skip_bad=True)
     assert found.known() == [EXPECTED["caddy"][1]]
     assert sum(found.skipped.values()) == 1
+
+
+def test_a_line_that_tells_of_something_else_is_called_so(tmp_path: Path) -> None:
+    started = {"level": "info", "ts": 1772359500.5, "msg": "using config from file"}
+    (said,) = of(tmp_path, CADDY, started).said
+    assert "the line tells of something else" in said
+
+
+def test_methods_that_ecs_shippers_write_in_small_letters(tmp_path: Path) -> None:
+    http = {**ECS["http"], "request": {"method": "get"}}
+    assert of(tmp_path, {**ECS, "http": http}).known() == [EXPECTED["ecs"][1]]
+
+
+def test_names_that_many_configurations_have(tmp_path: Path) -> None:
+    nginx = {
+        "time_local": "01/Mar/2026:11:05:03 +0100",
+        "request": "GET /a HTTP/1.1",
+        "http_referrer": "http://b/",
+    }
+    (row,) = of(tmp_path, nginx).known()
+    assert row["headers"] == "referer: http://b/"
+    haproxy = {
+        "timestamp": 1772359503, "http_request": "GET /a HTTP/1.1", "http_status": 200, "remote_addr": "192.0.2.7",
+        "bytes_read": 12, "session_duration": "125",
+    }  # fmt: skip
+    (row,) = of(tmp_path, haproxy).known()
+    assert (row["client"], row["answered_ns"] - row["at_ns"]) == ("192.0.2.7", SECOND // 8)
+    apart = {
+        "time": "01/Mar/2026:10:05:03.250",
+        "http_method": "GET",
+        "http_path": "/a",
+        "http_query": "?b=c",
+    }
+    (row,) = of(tmp_path, apart).known()
+    assert row["path"] == "/a?b=c"
+
+
+def test_what_caddy_logs_of_a_request_is_sent_again_but_no_credentials(tmp_path: Path) -> None:
+    headers = {"Accept": ["*/*"], "Content-Type": ["text/plain"], "Cookie": ["REDACTED"]}
+    (row,) = of(tmp_path, {**CADDY, "request": {**CADDY["request"], "headers": headers}}).known()
+    assert row["headers"].split("\n") == ["accept: */*", "content-type: text/plain"]
 
 
 def test_times_without_a_zone_are_in_the_zone_that_the_user_names(tmp_path: Path) -> None:

@@ -246,7 +246,9 @@ def _time_column(columns: tuple[str, ...] | list[str]) -> str:
         begin, _, unit = name.strip().lower().rpartition("_")
         if name.strip().lower() in TIME_NAMES or (unit in NS_PER_UNIT and begin in OFFSET_NAMES):
             return name
-    raise ValueError("no column is called as times are", f"name it: time=COLUMN; known: {', '.join(columns)}")
+    raise ValueError(
+        "no column is called as times are", f"name it: --option time=COLUMN; known: {', '.join(columns)}"
+    )
 
 
 def _unit(column: str) -> str:

@@ -22,10 +22,20 @@ from harness.recording.captured import FRAMING_HEADERS
 from harness.recording.readers.access_log_line import CONTROL, STATUS_RANGE
 from harness.recording.readers.clock import NoTimeError, begun_and_answered, iso_time, iso_times, log_time
 from harness.recording.readers.columns import captured_batch, codes, encoded, header_column, through
-from harness.recording.readers.json_fields import DURATION, NUMBERS, TIME, Layout, Member, Path, value_at
-from harness.recording.readers.request_line import split_requests
+from harness.recording.readers.json_fields import (
+    DURATION,
+    LOWER_CASE,
+    NUMBERS,
+    TIME,
+    Layout,
+    Member,
+    Path,
+    value_at,
+)
+from harness.recording.readers.request_line import NO_REQUEST, split_requests
 
 NO_TIME = "no time in it"
+NOT_NAMED = "no request: the line tells of something else, or the connection ended before one was read"
 NO_NUMBER = "a member that should be a number is none"
 NO_TEXT = "a member that should be a text is none"
 UNITS = {"s": 9, "ms": 6, "us": 3, "ns": 0}
@@ -203,8 +213,8 @@ def captured(values: Values, layout: Layout, zone: dt.tzinfo) -> tuple[pa.Record
     """The batch, and by row why a record cannot be used."""
     count = len(values.lines)
     wrong: Wrong = {}
-    requests = split_requests(_request_lines(values))
-    wrong |= requests.wrong
+    requests = split_requests(_request_lines(values, layout))
+    wrong |= {row: NOT_NAMED if why == NO_REQUEST else why for row, why in requests.wrong.items()}
     columns: dict[str, Any] = dict(requests.columns)
     columns |= {name: _plain(values, name, columns.get(name), make) for name, make in _PLAIN.items()}
     columns["headers"] = _headers(values, wrong)
@@ -221,11 +231,13 @@ def captured(values: Values, layout: Layout, zone: dt.tzinfo) -> tuple[pa.Record
     ), wrong
 
 
-def _request_lines(values: Values) -> pa.Array:
+def _request_lines(values: Values, layout: Layout) -> pa.Array:
     """`METHOD target HTTP/version` for each record; empty where there is none."""
     if "request" in values.texts:
         return _wire(encoded(pc.fill_null(values.texts["request"], "")))
     method, target = (pc.fill_null(values.texts[name], "") for name in ("method", "target"))
+    if layout.server == LOWER_CASE:
+        method = pc.utf8_upper(method)
     line = pc.binary_join_element_wise(method, target, " ")
     if "query" in values.texts:
         query = pc.utf8_ltrim(_or_empty(values.texts["query"]), "?")

@@ -24,6 +24,21 @@ ROLES = (
 )
 
 
+CADDY_HEADERS = (
+    *(
+        "Referer",
+        "User-Agent",
+        "Accept",
+        "Accept-Encoding",
+        "Accept-Language",
+        "Content-Type",
+        "Origin",
+        "Range",
+    ),
+    *("If-None-Match", "If-Modified-Since", "X-Forwarded-For", "X-Requested-With"),
+)
+"""Of all that Caddy logs, those that change what is answered and name nobody (it logs credentials as REDACTED)."""
+
 _UNIT_ENDS = (("s", 1e11), ("ms", 1e14), ("us", 1e17))
 """A number below this counts in this unit: the years 1973 to 5138 are told apart."""
 
@@ -66,7 +81,7 @@ SERVERS = (
             "request_bytes": "request_length",
         },
         {
-            "referer": "http_referer referer referrer",
+            "referer": "http_referer http_referrer referer referrer",
             "user-agent": "http_user_agent user_agent agent",
             "x-forwarded-for": "http_x_forwarded_for x_forwarded_for",
         },
@@ -111,11 +126,11 @@ SERVERS = (
         "start",
         {
             "time": "time timestamp date_time accept_date request_date",
-            "duration": "Ta:ms Tt:ms time_active:ms time_duration:ms total_time:ms",
-            "client": "client_ip clientip src ci",
+            "duration": "Ta:ms Tt:ms time_active:ms time_duration:ms total_time:ms session_duration:ms",
+            "client": "client_ip clientip remote_addr src ci",
             "request": "http_request request",
-            "method": "method http_method",
-            "target": "uri request_uri path",
+            "method": "method http_method request_method",
+            "target": "uri request_uri http_uri path http_path",
             "query": "query http_query",
             "protocol": "http_version version protocol",
             "host": "host http_host",
@@ -138,7 +153,7 @@ SERVERS = (
             "status": "status",
             "bytes": "size",
         },
-        {"referer": "request.headers.Referer", "user-agent": "request.headers.User-Agent"},
+        {name.lower(): f"request.headers.{name}" for name in CADDY_HEADERS},
     ),
     Server(
         "Traefik",
@@ -158,6 +173,10 @@ SERVERS = (
         {"referer": "request_Referer", "user-agent": "request_User-Agent"},
     ),
 )
+
+
+LOWER_CASE = "ECS"
+"""Whose methods are written in small letters by some shippers."""
 
 
 @dataclass(frozen=True)
@@ -233,9 +252,9 @@ def _is_enough(layout: Layout) -> bool:
 
 def _missing(layout: Layout) -> str:
     if TIME not in layout.members:
-        return "when the request came; name it: time=MEMBER"
+        return "when the request came; name it: --option time=MEMBER"
     if "request" not in layout.members and not {"method", "target"} <= layout.members.keys():
-        return "what was requested; name it: request=MEMBER, or method=MEMBER and target=MEMBER"
+        return "what was requested; name it: --option request=MEMBER, or --option method=MEMBER and --option target=MEMBER"
     return ""
 
 

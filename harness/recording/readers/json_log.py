@@ -52,10 +52,11 @@ class JsonLogReader:
     """JSON access logs; a line is a record."""
 
     name = "json-log"
-    summary = "JSON access logs of nginx, Envoy, HAProxy, Caddy, Traefik and others, one object a line"
+    summary = "JSON access logs of nginx, Envoy, ECS, HAProxy, Caddy, Traefik and others, one object a line"
     unknown = (
-        "no bodies, no headers but those that are logged; of times without a fraction only the second (spread=even "
-        "spreads its requests), the time of the answer only where a duration is logged"
+        "no bodies, no headers but those that are logged and known (header.NAME= names more); of times without a "
+        "fraction only the second (spread=even spreads its requests), the time of the answer only where a duration is "
+        "logged"
     )
 
     def recognises(self, path: FilePath, head: bytes) -> bool:  # noqa: ARG002
@@ -111,7 +112,7 @@ def _layout(path: FilePath, options: dict[str, Any], rejects: Rejects) -> Layout
             raise ValueError("there is no JSON object among the first lines")
         return layout_of(records, members, headers, options.get("written", ""))
     except ValueError as error:
-        rejects.broken(str(error), "see the options of json-log, or name the right format")
+        rejects.broken(str(error), "add --option NAME=VALUE for each, or name the right format with --format")
         return None
 
 

@@ -31,6 +31,8 @@ HEADER_FIX = (
     f'start the file with {{"format": {FORMAT}, "recording": "name", "source": "where from", '
     '"attribution": "whose"}'
 )
+OTHER_FORMAT = f"its first line says another format than 1 to {FORMAT}"
+OTHER_FIX = "correct it; if a newer readiness wrote it, import it with that one"
 HALF = "a text holds half a character"
 CORRECT = f"correct it, or {LEAVE_OUT}"
 
@@ -102,6 +104,9 @@ def _header(text: bytes, rejects: Rejects) -> RecordingHeader | None:
     except ValidationError as error:
         for detail in error.errors(include_input=False, include_context=False, include_url=False):
             key = str(detail["loc"][0]) if detail["loc"] else ""
+            if key == "format" and detail["type"] == "literal_error":
+                rejects.broken(OTHER_FORMAT, OTHER_FIX)
+                break
             if key in ("", "format"):
                 rejects.broken(NO_HEADER, HEADER_FIX)
                 break

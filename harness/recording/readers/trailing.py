@@ -32,6 +32,7 @@ _BYTES = ("request_length", "%I")
 _HOSTS = ("host", "http_host", "server_name", "%v", "%V")
 _SKIP = "_"
 _HEADER = re.compile(r"http_([a-z0-9_]+)|%\{([A-Za-z0-9-]+)\}i")
+_KNOWN = ", ".join(("request_time", *_APACHE_NS, *_BYTES, *_HOSTS, "scheme", "http_NAME", "%{NAME}i"))
 _NUMBER = r"^[0-9]{1,12}(?:\.[0-9]{1,9})?$"
 
 Columns = MutableMapping[str, "pa.Array | npt.NDArray[np.generic]"]
@@ -50,7 +51,7 @@ class Trailing:
         for name in names:
             known = name in (*_APACHE_NS, *_BYTES, *_HOSTS, "request_time", "scheme", _SKIP)
             if not known and not _HEADER.fullmatch(name):
-                raise ValueError(f"no field {name!r}; write _ for one that is to be passed over")
+                raise ValueError(f"no field {name!r}; known: {_KNOWN}; _ for one that is to be passed over")
         twice = [name for name in names if names.count(name) > 1 and name != _SKIP]
         if twice:
             raise ValueError(f"{twice[0]!r} is named twice")

@@ -17,7 +17,7 @@ from harness.model.case import Case
 from harness.model.fidelity import CLIENT_FELL_OUT, Fidelity
 from harness.model.findings import Finding
 from harness.model.history import EventKind, History
-from harness.model.plan import Arm
+from harness.model.plan import Arm, Phase
 
 
 class FidelityCheck:
@@ -37,6 +37,7 @@ class FidelityCheck:
             known = [
                 *_without_figures(case, arm, {event.turn for event in events}),
                 *_fell_out_more(case, arm, history),
+                *_worse_than_recorded(case, arm, history),
             ]
             found = measure(rows, [event.detail for event in events], case.policy, arm.value, known)
             yield evidence_finding(
@@ -81,13 +82,37 @@ def _fell_out_more(case: Case, arm: Arm, history: History) -> list[str]:
     return [said]
 
 
+def _worse_than_recorded(case: Case, arm: Arm, history: History) -> list[str]:
+    """A baseline that turns away what it took when recorded: all arms may do so alike, and then nothing is compared."""
+    if arm is not Arm.BASELINE:
+        return []
+    rows = history.exchanges.where(arm=arm.value, phase=(Phase.WARMUP.value, Phase.STEADY.value))
+    good, worse = (int(flags.sum()) for flags in rows.worse())
+    if worse <= case.policy.worse_than_recorded * good:
+        return []
+    said = (
+        f"{worse} of {good} requests to {arm} that had succeeded when recorded failed outside faults "
+        f"({percent(worse / good)}, at most {percent(case.policy.worse_than_recorded)}): see whether the recording begins "
+        "where sessions do, and whether the graph holds the data that it asks for"
+    )
+    return [said]
+
+
 def good_sentence(found: Fidelity, who: str) -> str:
     """What a faithful replay says."""
     p99_ms, most_ms = found.part("lag_p99").value, found.part("lag_max").value
     return (
-        f"All {found.sent} requests to {who} were sent as recorded: 99 % within {p99_ms or 0:.1f} ms of their time, "
+        f"{sent_words(found, who)} were sent as recorded: 99 % within {p99_ms or 0:.1f} ms of their time, "
         f"all within {most_ms or 0:.0f} ms; {100 * found.score:.0f} % of the tightest limit is left."
     )
+
+
+def sent_words(found: Fidelity, who: str = "") -> str:
+    """How many went out: not all, where the policy allows for some that did not."""
+    to = f" to {who}" if who else ""
+    if found.sent == found.requests:
+        return f"All {found.sent} requests{to}"
+    return f"{found.sent} of {found.requests} requests{to}"
 
 
 def because(found: Fidelity) -> str:

@@ -94,6 +94,8 @@ def measure(
     measure_generators(replays, policy, generator, parts)
     if not replays and not problems:
         parts.problems.append(f"{generator} left no figures")
+    if not problems and any(item.get("finished") is False for item in replays):
+        parts.problems.append(f"{generator} did not finish")
     connected = exchanges.column("connected_ns").astype(float)
     connect_ms = np.where((connected < 0) | (rows.sent < 0), np.nan, (connected - rows.sent) / 1e6)
     wrong = (*problems, *parts.problems)
@@ -162,7 +164,13 @@ def _not_sent(rows: _Rows, policy: Policy, who: str, parts: Parts) -> None:
 
 
 def _clock_problems(rows: _Rows, replays: Sequence[Figures], who: str) -> Iterator[str]:
-    """Times that no clock can give, and answers that nobody waited for: whoever wrote them measured nothing."""
+    """Times that no clock can give, and answers that nobody waited for: whoever wrote them measured nothing.
+
+    No comparison holds of a null, so that a request without a time would be neither late nor missing.
+    """
+    nulls = [name for name in Exchanges.schema.names if rows.table.table.column(name).null_count]
+    if nulls:
+        yield f"requests to {who} are on record without a value in {', '.join(nulls)}"
     answered, sent = rows.table.column("answered_ns"), rows.sent
     unsure_ns = max(
         (_unsure_ns(process) for item in replays for process in sending_processes(item)), default=0

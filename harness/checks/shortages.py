@@ -43,8 +43,13 @@ def sending_processes(figures: Figures) -> tuple[Figures, ...]:
 
 
 def cpu_share(figures: Figures) -> float | None:
-    """The largest share of one processor that a sending process used; None where one of them does not say."""
-    shares = [number(process, "cpu_share") for process in sending_processes(figures)]
+    """The largest share of one processor that a sending process used; None where one of them does not say.
+
+    A worker that had nothing to send was done in a few milliseconds, all of which it computed: that is no load.
+    """
+    processes = sending_processes(figures)
+    busy = [process for process in processes if process.get("planned") != 0] or processes
+    shares = [number(process, "cpu_share") for process in busy]
     known = [share for share in shares if share is not None]
     return max(known) if len(known) == len(shares) else None
 

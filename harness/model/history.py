@@ -22,6 +22,9 @@ Array = npt.NDArray[Any]
 GENERATOR_DIED = "generator died"
 """Error of a request that was under way when its load generator ended: nobody waited for the answer."""
 
+FAILED_STATUS = 400
+"""Answers with this status or more turn a request away."""
+
 
 class Columns:
     """An immutable table with a fixed schema; rows are selected with `where`, columns read as numpy arrays."""
@@ -79,6 +82,7 @@ class Exchanges(Columns):
     | `first_byte_ns` | the first byte of the answer came; -1: none came |
     | `answered_ns` | the whole answer was there; -1: it never was |
     | `status`, `error` | the answer's status, or 0 and why there was none |
+    | `recorded_status` | the same when it was recorded; -1: not known |
     | `sent_bytes`, `received_bytes` | head and body as on the wire; -1: not known |
     | `body` | the answer's text, cut where it is very long, or a JSON object of the fields that were asked for |
     | `body_digest` | SHA-256 of the whole body as hex digits, "" where none came |
@@ -103,6 +107,7 @@ class Exchanges(Columns):
             ("first_byte_ns", pa.int64()),
             ("answered_ns", pa.int64()),
             ("status", pa.int32()),
+            ("recorded_status", pa.int32()),
             ("error", pa.string()),
             ("sent_bytes", pa.int64()),
             ("received_bytes", pa.int64()),
@@ -124,6 +129,12 @@ class Exchanges(Columns):
         """Sent minus due: the generator's own lateness. NaN where it was never sent."""
         sent = self.column("sent_ns").astype(float)
         return np.where(sent < 0, np.nan, (sent - self.column("due_ns")) / 1e6)
+
+    def worse(self) -> tuple[Array, Array]:
+        """Of each request, whether it was sent and had succeeded when recorded; and whether it did not now."""
+        recorded, status = self.column("recorded_status"), self.column("status")
+        good = (self.column("sent_ns") >= 0) & (recorded >= 100) & (recorded < FAILED_STATUS)
+        return good, good & ~((status >= 100) & (status < FAILED_STATUS))
 
     def attempted(self) -> Self:
         """Without requests that were never sent, or whose generator died: they say nothing about the service."""

@@ -81,6 +81,12 @@ class Policy(Definition):
         le=1,
         description="Most share of requests by which an arm's fallen out may exceed the baseline's, faults included.",
     )
+    worse_than_recorded: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Most share of requests that succeeded when recorded and fail in the baseline, outside faults.",
+    )
     shifted: float = Field(
         default=0.1,
         ge=0,

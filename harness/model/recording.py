@@ -32,9 +32,9 @@ from harness.model.recording_columns import content_digest
 RESERVED_HEADERS = frozenset({"connection", "content-length", "transfer-encoding", "x-request-id"})
 """Headers that the generator sets for each request, so that a recording may not."""
 
-_HEADER_NAME = re.compile(r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
-_HEADER_VALUE = re.compile(r"^[\t\x20-\x7e\x80-\xff]*$")
-_PATH = re.compile(r"^/[\x21-\x7e]*$")
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_PATH = re.compile(r"/[\x21-\x7e]*")
 
 Method = Annotated[str, StringConstraints(pattern=r"^[A-Z]{1,16}$")]
 """An HTTP method, in capitals."""
@@ -47,7 +47,7 @@ def check_path(path: str, double_slash: bool = False) -> str:
 
     Clients do send paths that begin with `//`, so captured traffic may (`double_slash`); in a template it is a mistake.
     """
-    if not _PATH.match(path) or (path.startswith("//") and not double_slash):
+    if not _PATH.fullmatch(path) or (path.startswith("//") and not double_slash):
         raise ValueError(
             f"{path!r} is no path; it starts with one / and holds printable ASCII (percent-encode the rest)"
         )
@@ -58,7 +58,7 @@ def check_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     """The headers, names in lower case. Raises ValueError for one that cannot be sent or that the generator sets."""
     checked = []
     for name, value in headers:
-        if not _HEADER_NAME.match(name) or not _HEADER_VALUE.match(value):
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(
                 f"{name!r}: {value!r} is no header (control characters and line breaks are not allowed)"
             )
@@ -72,7 +72,7 @@ def check_answer_headers(headers: Iterable[tuple[str, str]]) -> Headers:
     """The headers of a recorded answer, names in lower case. Raises ValueError for what would not fit on a line."""
     checked = []
     for name, value in headers:
-        if not _HEADER_NAME.match(name) or "\n" in value or "\r" in value:
+        if not _HEADER_NAME.fullmatch(name) or "\n" in value or "\r" in value:
             raise ValueError(f"{name!r}: {value!r} is no header (line breaks are not allowed)")
         checked.append((name.lower(), value))
     return tuple(checked)

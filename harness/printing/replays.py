@@ -17,6 +17,7 @@ from harness.replaying.request import TIMEOUT, ReplayRequest, Share
 from harness.replaying.result import ReplayResult, Standing
 from harness.replaying.thresholds import Judged
 from harness.report.numbers import count, percent, plain
+from harness.report.summary import policy_words
 from harness.visible import visible
 
 STYLE = {Standing.WITHIN: "bold green", Standing.EXCEEDED: "bold red", Standing.UNKNOWN: "bold yellow"}
@@ -50,6 +51,7 @@ def print_replay(result: ReplayResult, console: Console) -> None:
         line(console, f"           {many} cut in two, as they last longer than half of it; --to makes room")
     for host, url in result.targets.items():
         line(console, f"target     {url}" + (f" for {host}" if host else ""))
+    line(console, f"policy     {policy_words(result.policy)}")
     for path in result.files:
         line(console, f"written    {path}")
     line(console, f"repeat     {repeat_command(result.request)}")

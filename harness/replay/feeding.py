@@ -36,6 +36,7 @@ LEDGER = pa.schema(
         ("client", pa.dictionary(pa.int32(), pa.string())),
         ("key", pa.string()),
         ("route", pa.dictionary(pa.int32(), pa.string())),
+        ("recorded_status", pa.int32()),
     ]
 )
 
@@ -45,10 +46,19 @@ class Ledger:
 
     def __init__(self) -> None:
         self._batches: list[pa.RecordBatch] = []
-        self._rows: list[tuple[int, int, str, str, str]] = []
+        self._rows: list[tuple[int, int, str, str, str, int]] = []
 
     def add(self, exchange: Exchange) -> None:
-        self._rows.append((exchange.seq, exchange.at_ns, exchange.client, exchange.key, exchange.route))
+        self._rows.append(
+            (
+                exchange.seq,
+                exchange.at_ns,
+                exchange.client,
+                exchange.key,
+                exchange.route,
+                exchange.answer.status,
+            )
+        )
         if len(self._rows) >= LEDGER_ROWS:
             self._pack()
 

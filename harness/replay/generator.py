@@ -131,6 +131,8 @@ class ReplayChild:
             if reply.kind != "done":
                 raise self._failed(str(work.feeder.error or reply.reason), work)
             outcome = work.outcome(self.arm, reply)
+            if not outcome.finished:
+                raise self._failed("its answers could not be read", work)
             finished = True
             return outcome
         finally:

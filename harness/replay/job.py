@@ -165,7 +165,7 @@ class ReplayOutcome:
             "scheduled_ns": pa.array(scheduled_ns),
             "due_ns": pa.array(self._column("due_ns") - job.origin_ns),
         }
-        for name in ("seq", "client", "key", "route"):
+        for name in ("seq", "client", "key", "route", "recorded_status"):
             columns[name] = ledger.column(name)
         for name in _ANSWER_TIMES:
             at_ns = self._column(name)

@@ -126,15 +126,16 @@ def unsendable(exchange: Exchange, http1: bool) -> str:
     """Why this exchange cannot be sent as recorded, and what to do; empty when it can."""
     if http1:
         return ""
+    number = exchange.seq + 1
     kind = next((value for name, value in exchange.headers if name == "content-type"), "")
     if kind.startswith("application/grpc") and not kind.startswith("application/grpc-web"):
-        return f"exchange {exchange.seq} is gRPC, which is not replayed; {_REMEDY}"
+        return f"exchange {number} is gRPC, which is not replayed; {_REMEDY}"
     if exchange.http in NEWER:
-        return f"exchange {exchange.seq} was recorded over {NEWER[exchange.http]}, which is not replayed; {_REMEDY}"
+        return f"exchange {number} was recorded over {NEWER[exchange.http]}, which is not replayed; {_REMEDY}"
     return ""
 
 
-_REMEDY = "leave it out, or ask for all of it to be sent as HTTP/1.1"
+_REMEDY = "import the recording with --http1 to have all of it sent as HTTP/1.1"
 
 
 def _whole(method: str, head: bytes, body: bytes) -> bytes:

@@ -17,20 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.checks.fidelity import because
+from harness.checks.fidelity import because, sent_words
 from harness.checks.fidelity_parts import measure
 from harness.model.fidelity import Fidelity
 from harness.model.history import GENERATOR_DIED, Exchanges
 from harness.model.plan import Phase
-from harness.model.recording import Exchange
 from harness.progress import Progress
 from harness.replay.generator import LEAD_NS, ReplayFailed, ReplayJob, ReplayOutcome, Watch
-from harness.replaying.figures import figures
+from harness.replaying.figures import Figures, figures
 from harness.replaying.generators import Generator, generator_of
 from harness.replaying.live import LiveFigures, Snapshot
 from harness.replaying.output import Output
@@ -76,7 +73,6 @@ class _Sent:
     rows: Exchanges
     details: tuple[Mapping[str, Any], ...]
     failures: tuple[str, ...]
-    recorded_status: npt.NDArray[np.int64]
     interrupted: bool
 
 
@@ -95,15 +91,14 @@ class _Sending:
     def run(self, watch: Callable[[Snapshot], None]) -> _Sent:
         """Blocks until all is answered or has timed out, or `stop` is set."""
         prepared = self.prepared
-        recorded = np.full(prepared.traffic.count, -1, np.int64)
         generator = generator_of(prepared, self.folder / "generator", self.progress)
         try:
             generator.start()
             if self.stop.is_set():
-                return self._sent(recorded, 0, interrupted=True)
+                return self._sent(0, interrupted=True)
             start_ns = time.monotonic_ns() + LEAD_NS
             live = LiveFigures(prepared.offsets_ns, prepared.traffic.length_ns, start_ns)
-            jobs = [self._job(url, start_ns, recorded) for url in prepared.targets.urls]
+            jobs = [self._job(url, start_ns) for url in prepared.targets.urls]
             threads = [
                 threading.Thread(target=self._replay, args=(generator, job, live.take), daemon=True)
                 for job in jobs
@@ -121,14 +116,14 @@ class _Sending:
             watch(live.snapshot(time.monotonic_ns()))
         finally:
             generator.close()
-        return self._sent(recorded, stopped_ns, interrupted)
+        return self._sent(stopped_ns, interrupted)
 
-    def _job(self, url: str, start_ns: int, recorded: npt.NDArray[np.int64]) -> ReplayJob:
+    def _job(self, url: str, start_ns: int) -> ReplayJob:
         prepared, request = self.prepared, self.prepared.request
         return ReplayJob(
             unit="replay",
             turn=0,
-            exchanges=self._exchanges(url, recorded),
+            exchanges=prepared.exchanges(url),
             base_url=url,
             seed=request.seed,
             recording_digest=prepared.traffic.digest,
@@ -144,12 +139,6 @@ class _Sending:
             ca_file=str(request.ca_file or ""),
         )
 
-    def _exchanges(self, url: str, recorded: npt.NDArray[np.int64]) -> Iterator[Exchange]:
-        """Those that go there; notes in passing what was answered when they were recorded."""
-        for exchange in self.prepared.exchanges(url):
-            recorded[exchange.seq] = exchange.answer.status
-            yield exchange
-
     def _replay(self, generator: Generator, job: ReplayJob, watch: Watch) -> None:
         """In a thread of its own."""
         try:
@@ -162,7 +151,7 @@ class _Sending:
         except BaseException as error:  # noqa: BLE001 - said in the thread that waits
             self._crashes.append(error)
 
-    def _sent(self, recorded: npt.NDArray[np.int64], stopped_ns: int, interrupted: bool) -> _Sent:
+    def _sent(self, stopped_ns: int, interrupted: bool) -> _Sent:
         if self._crashes:
             raise self._crashes[0]
         tables = [outcome.exchanges(lambda _: Phase.STEADY.value).table for outcome in self._outcomes]
@@ -176,7 +165,7 @@ class _Sending:
             table = _until(table, stopped_ns)
         details = tuple(outcome.detail() for outcome in self._outcomes)
         failures = () if interrupted else tuple(self._failures)
-        return _Sent(Exchanges(table), details, failures, recorded, interrupted)
+        return _Sent(Exchanges(table), details, failures, interrupted)
 
 
 def _until(table: pa.Table, stopped_ns: int) -> pa.Table:
@@ -188,10 +177,12 @@ def _until(table: pa.Table, stopped_ns: int) -> pa.Table:
 def _result(prepared: Prepared, sent: _Sent, started_at: str) -> ReplayResult:
     request, traffic = prepared.request, prepared.traffic
     failures = [f"the load generator failed: {why}" for why in sent.failures]
+    if len(sent.rows) != traffic.count and not sent.interrupted:
+        failures.append(f"{len(sent.rows)} of {traffic.count} requests of the recording are on record")
     fidelity = measure(sent.rows, sent.details, prepared.policy, prepared.who, failures, "the load generator")
-    found = figures(sent.rows, sent.recorded_status)
+    found = figures(sent.rows, request.timeout)
     judged = judge(prepared.thresholds, found)
-    standing, reasons = _standing(fidelity, judged, found.overall.answered, sent.interrupted)
+    standing, reasons = _standing(fidelity, judged, found, sent.interrupted)
     return ReplayResult(
         request=request,
         played=Played(
@@ -212,13 +203,14 @@ def _result(prepared: Prepared, sent: _Sent, started_at: str) -> ReplayResult:
         fidelity=fidelity,
         figures=found,
         thresholds=judged,
+        policy=prepared.policy,
         generators=sent.details,
         started_at=started_at,
     )
 
 
 def _standing(
-    fidelity: Fidelity, judged: Sequence[Judged], answered: int, interrupted: bool
+    fidelity: Fidelity, judged: Sequence[Judged], found: Figures, interrupted: bool
 ) -> tuple[Standing, tuple[str, ...]]:
     """What is not known comes before what was exceeded: thresholds mean nothing where the load was another."""
     unknown = []
@@ -226,20 +218,29 @@ def _standing(
         unknown.append("The replay was interrupted; these figures are of what was sent until then.")
     elif not fidelity.faithful:
         unknown += [f"{said[:1].upper()}{said[1:]}." for said in (*fidelity.problems, because(fidelity))]
-    if not answered:
+    if not found.overall.answered:
         unknown.append("No request was answered, so nothing is known about the target.")
     unmeasured = [item.threshold.text for item in judged if item.exceeded is None]
     unknown += [
         f"There was nothing to measure for {text!r}: no such route, or no answer." for text in unmeasured
     ]
     exceeded = [f"{item.threshold.text}: it is {item.said}." for item in judged if item.exceeded]
+    worse = (_worse(found),) if found.worse else ()
     if unknown:
-        return Standing.UNKNOWN, (*unknown, *exceeded)
+        return Standing.UNKNOWN, (*unknown, *exceeded, *worse)
     if exceeded:
-        return Standing.EXCEEDED, tuple(exceeded)
+        return Standing.EXCEEDED, (*exceeded, *worse)
     left = f"{100 * fidelity.score:.0f} % of the tightest limit on fidelity is left"
     held = f"; no threshold of {len(judged)} is exceeded" if judged else ""
-    return Standing.WITHIN, (f"All {fidelity.sent} requests were sent as recorded ({left}){held}.",)
+    return Standing.WITHIN, (f"{sent_words(fidelity)} were sent as recorded ({left}){held}.", *worse)
+
+
+def _worse(found: Figures) -> str:
+    """An answer below 500 is no error; one that turns away what it took when recorded is to be seen all the same."""
+    return (
+        f"{found.worse} of {found.overall.sent} requests that were sent succeeded when recorded and did not now: "
+        "see whether the target is the right one, and whether sessions begin in what is replayed."
+    )
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """What came back: latency, errors and rates of a replay, overall and by route, from the raw times of every request.
 
 Takes rows of exchanges, gives numbers; nothing is rounded. Latency counts from when a request was due, so that a target
-that froze is charged for all who had to wait (no coordinated omission).
+that froze is charged for all who had to wait (no coordinated omission). A request that was sent and never answered counts
+with the whole time limit, as in the check `latency`: left out, a target would look the faster the more it drops.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from harness.model.history import Exchanges
+from harness.model.history import GENERATOR_DIED, Exchanges
+from harness.model.quantities import Duration
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 SERVER_ERROR = 500
@@ -23,13 +25,16 @@ SERVER_ERROR = 500
 
 @dataclass(frozen=True)
 class RouteFigures:
-    """Of one route (empty: of all). `latency_ms` holds every answered request's, ascending."""
+    """Of one route (empty: of all). `worse` and `good`: how many of those sent succeeded when recorded and do not now, and
+    how many succeeded when recorded. `latency_ms` ascending; of a request without an answer it is the time limit."""
 
     route: str
     requests: int
     sent: int
     answered: int
     errors: int
+    worse: int
+    good: int
     seconds: float
     latency_ms: npt.NDArray[np.float64]
 
@@ -39,7 +44,9 @@ class RouteFigures:
             return self.sent / self.seconds if self.seconds else None
         if measure == "error_rate":
             return self.errors / self.sent if self.sent else None
-        if not len(self.latency_ms):
+        if measure == "worse":
+            return self.worse / self.good if self.good else None
+        if not self.answered:
             return None
         if measure == "max":
             return float(self.latency_ms[-1])
@@ -57,6 +64,7 @@ class RouteFigures:
             "answered": self.answered,
             "errors": self.errors,
             "error_rate": self.value("error_rate"),
+            "worse": self.value("worse"),
             "rate": self.value("rate"),
             "latency_ms": {measure: self.value(measure) for measure in measures},
         }
@@ -81,24 +89,30 @@ class Figures:
         return next((item for item in self.routes if item.route == route), None)
 
 
-def figures(rows: Exchanges, recorded_status: npt.NDArray[np.int64]) -> Figures:
-    """`recorded_status`: by seq, what was answered when recorded; below 100: not known."""
+def figures(rows: Exchanges, timeout: Duration) -> Figures:
+    """`timeout`: how long each waited."""
     sent_ns, status = rows.column("sent_ns"), rows.column("status")
     sent = sent_ns >= 0
     latency_ms = rows.latency_ms()
+    answered = ~np.isnan(latency_ms)
+    given_up = sent & ~answered & np.asarray(pc.not_equal(rows.table.column("error"), GENERATOR_DIED))
+    waited_ms = np.where(given_up, timeout.ms, latency_ms)
     failed = sent & ~((status >= 100) & (status < SERVER_ERROR))
+    good, worse = rows.worse()
     seconds = _seconds(rows)
     encoded = rows.table.column("route").combine_chunks().dictionary_encode()
     routes, codes = encoded.dictionary.to_pylist(), np.asarray(encoded.indices)
 
     def of(name: str, chosen: Any) -> RouteFigures:
-        known = latency_ms[chosen]
+        known = waited_ms[chosen]
         return RouteFigures(
             route=name,
             requests=int(chosen.sum()),
             sent=int(sent[chosen].sum()),
-            answered=int((~np.isnan(known)).sum()),
+            answered=int(answered[chosen].sum()),
             errors=int(failed[chosen].sum()),
+            worse=int(worse[chosen].sum()),
+            good=int(good[chosen].sum()),
             seconds=seconds,
             latency_ms=np.sort(known[~np.isnan(known)]),
         )
@@ -111,7 +125,7 @@ def figures(rows: Exchanges, recorded_status: npt.NDArray[np.int64]) -> Figures:
         routes=tuple(sorted(by_route, key=lambda item: (-item.requests, item.route))),
         statuses=dict(sorted(counted.items())),
         errors=dict(why.most_common()),
-        worse=_worse(rows, status, sent, recorded_status),
+        worse=int(worse.sum()) if bool((rows.column("recorded_status") >= 100).any()) else None,
     )
 
 
@@ -122,11 +136,3 @@ def _seconds(rows: Exchanges) -> float:
     if not len(sent_ns):
         return 0.0
     return max(float(sent_ns.max() - rows.column("due_ns").min()) / 1e9, 1.0)
-
-
-def _worse(rows: Exchanges, status: Any, sent: Any, recorded_status: Any) -> int | None:
-    recorded = recorded_status[rows.column("seq")]
-    known = recorded >= 100
-    if not known.any():
-        return None
-    return int((known & sent & (recorded < 400) & ~((status >= 100) & (status < 400))).sum())

@@ -5,8 +5,9 @@ Takes a `ReplayRequest`, gives `Prepared`, or one DefinitionError with all that 
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +19,11 @@ import numpy.typing as npt
 from harness.errors import DefinitionError, Location, Problem
 from harness.loading import load_dataset, load_policy
 from harness.model.policy import Policy
+from harness.model.quantities import Duration
 from harness.model.recording import Exchange, Traffic
 from harness.progress import Progress
 from harness.recording.captured import header_lines
-from harness.recording.load import load_recording, session_rules
+from harness.recording.load import MARRIED, load_recording, session_rules
 from harness.recording.pace import PacedRecording, PaceError, lay
 from harness.recording.sessions.planning import SessionPlanner
 from harness.recording.sessions.rules import SessionRules
@@ -97,6 +99,7 @@ def prepare(request: ReplayRequest, progress: Progress) -> Prepared:
     """Raises DefinitionError; the targets have been reached when it returns."""
     problems = _Problems()
     problems.found += request.problems
+    problems.found += _option_problems(request)
     thresholds = problems.collected(lambda: parse(request.thresholds))
     policy = problems.collected(lambda: load_policy(request.policy))
     problems.collected(lambda: Output.at(request.out))
@@ -114,12 +117,44 @@ def prepare(request: ReplayRequest, progress: Progress) -> Prepared:
     traffic = problems.collected(lambda: _paced(recording, request)) if recording is not None else None
     rules = problems.collected(lambda: _rules(recording, request)) if recording is not None else None
     problems.found += _crew_problems(request, found)
+    problems.found += _never_seen(thresholds or (), request.timeout)
     problems.raise_if_any()
     if recording is None or traffic is None or found is None or thresholds is None or policy is None:
         raise AssertionError("what could not be looked at has left a problem")
     for url in found.urls:
         reach(url, request.insecure, request.ca_file)
     return Prepared(request, recording, traffic, rules, found, thresholds, policy.value)
+
+
+def _option_problems(request: ReplayRequest) -> Iterator[Problem]:
+    """What no request could be sent with."""
+    if not request.timeout.ns:
+        yield Problem(Location("--timeout"), "no answer takes no time at all", "write for example 30s")
+    if request.ca_file is not None:
+        try:
+            ssl.create_default_context(cafile=str(request.ca_file))
+        except ssl.SSLError:
+            yield Problem(
+                Location(str(request.ca_file)), "no certificates in PEM form", "give --ca-file a PEM file"
+            )
+        except OSError as error:
+            why = f"the certificates cannot be read: {error.strerror}"
+            yield Problem(Location(str(request.ca_file)), why, "give --ca-file a PEM file")
+
+
+def _never_seen(thresholds: Iterable[Threshold], timeout: Duration) -> list[Problem]:
+    """Latencies that nobody waits for: what got no answer counts with the time limit, and would stay below them."""
+    return [
+        Problem(
+            Location("--fail-if"),
+            f"{threshold.text!r} can never be exceeded: a request is given up after {timeout}",
+            "name a shorter time, or a longer one with --timeout",
+        )
+        for threshold in thresholds
+        if threshold.kind == "latency"
+        and threshold.comparison in (">", ">=")
+        and not threshold.holds(timeout.ms)
+    ]
 
 
 def _crew_problems(request: ReplayRequest, found: Targets | None) -> list[Problem]:
@@ -151,6 +186,9 @@ def _recording(request: ReplayRequest, progress: Progress) -> Traffic:
 
         definition = load_dataset(request.dataset).value
         table = synthetic.find_or_build(request.dataset, definition, progress.note).table
+    elif request.recording.name.endswith(MARRIED) and request.recording.exists():
+        what, fix = "this recording draws its requests from a dataset", "add --dataset NAME.dataset.yaml"
+        raise DefinitionError.at(request.recording, what, fix)
     recording = load_recording(request.recording, table)
     if not recording.count:
         raise DefinitionError.at(request.recording, "the recording holds no exchanges", "name one that does")
@@ -195,7 +233,7 @@ class _Survey:
         if not self.unsendable:
             return []
         more = f" (and {self.unsendable_count - 1} more)" if self.unsendable_count > 1 else ""
-        fix = "leave them out of the recording, or send all of it as HTTP/1.1 with --http1"
+        fix = "send all of it as HTTP/1.1 with --http1"
         return [Problem(Location(str(path)), self.unsendable.partition(";")[0] + more, fix)]
 
 

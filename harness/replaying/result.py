@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.errors import ExitCode
 from harness.model.fidelity import Fidelity
+from harness.model.policy import Policy
 from harness.replaying.figures import Figures
 from harness.replaying.request import ReplayRequest
 from harness.replaying.thresholds import Judged
@@ -54,6 +55,7 @@ class ReplayResult:
     fidelity: Fidelity
     figures: Figures
     thresholds: tuple[Judged, ...]
+    policy: Policy
     generators: tuple[Mapping[str, Any], ...]
     started_at: str
     files: tuple[Path, ...] = ()
@@ -91,6 +93,7 @@ class ReplayResult:
             "targets": dict(self.targets),
             "seed": self.request.seed,
             "started_at": self.started_at,
+            "policy": self.policy.model_dump(mode="json"),
             "fidelity": {"score": self.fidelity.score, **self.fidelity.model_dump(mode="json")},
             "overall": figures.overall.values(),
             "routes": [route.values() for route in figures.routes],

@@ -56,18 +56,19 @@ def targets(target: str, maps: Iterable[str], hosts: Mapping[str, int]) -> Targe
     if target and (why := _no_url(target)):
         wrong("--target", f"{target!r} {why}", "write for example --target http://127.0.0.1:8080")
     named = [host for host in hosts if host]
-    for host in mapped.keys() - set(named):
+    for host in mapped.keys() - {host.lower() for host in named}:
         wrong("--map", f"the recording names no host {host!r}", _known(hosts))
     by_host: dict[str, str] = {}
     for host in hosts:
-        url = mapped.get(host) or (target if len(named) <= 1 or not host else "")
+        url = mapped.get(host.lower()) or (target if len(named) <= 1 or not host else "")
         by_host[host] = url
     lost = [host for host, url in by_host.items() if not url]
     if lost and not problems:
         if len(named) > 1:
             for host in lost:
                 whose = f"{host!r}" if host else "no host"
-                what = f"the recording names {len(named)} hosts, and {whose} ({hosts[host]} exchanges) is not mapped"
+                count = "1 exchange" if hosts[host] == 1 else f"{hosts[host]:,} exchanges"
+                what = f"the recording names {len(named)} hosts, and {whose} ({count}) is not mapped"
                 wrong(
                     "--map",
                     what,
@@ -110,6 +111,11 @@ def reach(url: str, insecure: bool, ca_file: Path | None) -> None:
         what = f"{url}: its certificate does not hold: {error.verify_message}"
         fix = "give the authority that signed it with --ca-file, or take any certificate with --insecure"
         raise DefinitionError.at("--target", what, fix) from error
+    except ssl.SSLError as error:
+        what = (
+            f"{url}: what answers there does not speak TLS that is understood here ({error.reason or error})"
+        )
+        raise DefinitionError.at("--target", what, "is it http://? nothing was sent") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         what = f"nothing answers at {url}: {why.lower()}"

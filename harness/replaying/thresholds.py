@@ -7,6 +7,7 @@ Takes texts, gives `Threshold`s or a message that says what is wrong with one; j
 | `p50`, `p99.9`, any quantile | latency from when a request was due | `250ms`, `1.5s`, `800us` |
 | `max`, `mean` | the same | the same |
 | `error_rate` | share of requests without an answer or with a server error | `1%`, `0.01` |
+| `worse` | share of requests that succeeded when recorded (below 400) which do not now | the same |
 | `rate` | requests sent a second | `200/s`, `200` |
 
 After it, in brackets, the route that it is of; without, it is of all requests.
@@ -40,7 +41,7 @@ _UNITS: Mapping[Kind, Mapping[str, float]] = {
     "rate": {"": 1.0, "/s": 1.0},
 }
 _EXAMPLES: Mapping[Kind, str] = {"latency": "250ms", "error_rate": "1%", "rate": "200/s"}
-KNOWN = ("p50", "p90", "p95", "p99", "p99.9", "max", "mean", "error_rate", "rate")
+KNOWN = ("p50", "p90", "p95", "p99", "p99.9", "max", "mean", "error_rate", "worse", "rate")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,10 @@ class Threshold:
         """None where there is nothing to measure."""
         row = figures.of(self.route)
         return None if row is None else row.value(self.measure)
+
+    def holds(self, value: float) -> bool:
+        """Whether a value exceeds it."""
+        return _HOLDS[self.comparison](value, self.limit)
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,8 @@ def _parse(text: str) -> Threshold:
 
 
 def _kind(measure: str) -> Kind | None:
+    if measure == "worse":
+        return "error_rate"
     if measure in ("error_rate", "rate"):
         return measure  # type: ignore[return-value]
     return "latency" if measure in ("max", "mean") or quantile_of(measure) is not None else None
@@ -142,6 +149,6 @@ def judge(thresholds: tuple[Threshold, ...], figures: Figures) -> tuple[Judged, 
     judged = []
     for threshold in thresholds:
         value = threshold.value(figures)
-        exceeded = None if value is None else _HOLDS[threshold.comparison](value, threshold.limit)
+        exceeded = None if value is None else threshold.holds(value)
         judged.append(Judged(threshold, value, exceeded))
     return tuple(judged)

@@ -123,6 +123,7 @@ def _record_unit(
                 "received_bytes": 220,
                 "body_digest": "",
                 "status": 200,
+                "recorded_status": -1,
                 "error": "",
                 "body": json.dumps(_answer(score, degraded=_degraded(hit, seq))),
             }

@@ -7,10 +7,13 @@ import json
 import ssl
 import threading
 import time
+import zlib
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import brotli  # type: ignore[import-untyped]
 
 
 @dataclass
@@ -84,11 +87,23 @@ class Target:
                 self.wfile.flush()
                 self.close_connection = True
 
+            def do_zero(self, _: object) -> None:
+                self.wfile.write(b"HTTP/1.1 000 Nothing\r\nContent-Length: 0\r\n\r\n")
+                self.wfile.flush()
+
             def do_cookie(self, _: object) -> None:
                 self.say(200, b"", **{"Set-Cookie": "session=1"})
 
             def do_gzip(self, query: dict[str, list[str]]) -> None:
                 self.say(200, gzip.compress(query["text"][0].encode()), **{"Content-Encoding": "gzip"})
+
+            def do_encoded(self, query: dict[str, list[str]]) -> None:
+                """An encoded body that ends so many bytes too soon, or whole."""
+                encoding, text = query["as"][0], b"0123456789" * 9
+                body = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress}[encoding](
+                    text
+                )
+                self.say(200, body[: len(body) - int(query["short"][0])], **{"Content-Encoding": encoding})
 
             def do_none(self, _: object) -> None:
                 self.wfile.write(b"HTTP/1.1 204 No Content\r\n\r\n")

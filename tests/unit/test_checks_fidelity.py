@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -223,6 +224,9 @@ PLANTED = {
         "had to wait for an earlier answer more than 100ms longer than when recorded (the longest 150 ms)",
         change(moved_by(80), **STEADY, seq=lambda seq: seq % 4 == 0),
     ),
+    "unfinished": Planted(
+        figures(finished=False), "the load generator of control did not finish", figures(finished=True)
+    ),
     "in-flight-limit": Planted(
         figures(in_flight_limit_hits=1, in_flight_limit=4096),
         "met its limit of requests in flight 5 times; what ran short: the limit of 4096 requests in flight",
@@ -258,6 +262,9 @@ PLANTED = {
     ),
     "worker-cpu-unsaid": Planted(crew(cpu_share=None), "did not say how much CPU it used", crew()),
     "worker-cpu": Planted(crew(cpu_share=0.99), "used 99.0 % of a processor", crew(cpu_share=0.2)),
+    "worker-cpu-idle": Planted(
+        crew(cpu_share=0.99, planned=1), "used 99.0 % of a processor", crew(cpu_share=0.99, planned=0)
+    ),
 }
 
 
@@ -345,6 +352,37 @@ def test_clients_that_fall_out_of_one_arm_alone_leave_its_answers_unknown() -> N
     assert judged(few, {}).outcome is Outcome.PASS
 
 
+def turned_away(every: int, recorded: int = 200, arms: Mapping[str, Any] | None = None, **where: Any) -> Run:
+    """All requests have a recorded status, and one of so many is answered with 401."""
+    run = clean_run().change("exchanges", {"recorded_status": recorded})
+    return run.change("exchanges", {"status": 401}, **(arms or {}), seq=lambda seq: seq % every == 0, **where)
+
+
+def test_a_baseline_that_turns_away_what_it_took_when_recorded_is_no_measure() -> None:
+    """Sessions that begin before the recording does: every arm answers 401 alike, and nothing is compared."""
+    finding = turned_away(10).alone("fidelity")["fidelity/baseline"]
+    assert finding.outcome is Outcome.UNKNOWN
+    assert (
+        "requests to baseline that had succeeded when recorded failed outside faults (10.0 %, at most 5.0 %)"
+        in (finding.sentence)
+    )
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        partial(turned_away, 40),
+        partial(turned_away, 2, recorded=401),
+        partial(turned_away, 2, recorded=-1),
+        partial(turned_away, 2, arms={"arm": "candidate"}),
+        partial(turned_away, 2, phase=("fault", "recovery")),
+    ],
+    ids=["few", "as recorded", "nothing recorded", "the candidate's affair", "under faults"],
+)
+def test_a_baseline_that_answers_as_recorded_is_one(run: Callable[[], Run]) -> None:
+    assert run().alone("fidelity")["fidelity/baseline"].outcome is Outcome.PASS
+
+
 def test_a_faithful_replay_says_what_is_left_of_its_tightest_limit() -> None:
     finding = clean_findings()[FINDING]
     parts = [FidelityPart.model_validate(item) for item in finding.details["parts"]]
@@ -361,6 +399,20 @@ def test_a_faithful_replay_says_what_is_left_of_its_tightest_limit() -> None:
     assert finding.value == pytest.approx(1 - tightest)
     assert 0.8 < 1 - tightest < 1
     assert f"{100 * (1 - tightest):.0f} % of the tightest limit is left." in finding.sentence
+
+
+def test_a_faithful_replay_that_is_allowed_to_lack_requests_does_not_say_all() -> None:
+    finding = judged(unsent("not sent", seq=3), {"unsent": 0.5})
+    assert finding.outcome is Outcome.PASS
+    assert finding.sentence.startswith("1439 of 1440 requests to control were sent as recorded")
+
+
+@pytest.mark.parametrize("column", ["sent_ns", "scheduled_ns", "phase", "seq"])
+def test_a_row_without_a_value_is_no_evidence(column: str) -> None:
+    """No comparison holds of a null: a request without a time would be neither late nor missing."""
+    finding = judged(change({column: None}, seq=5), {})
+    assert finding.outcome is Outcome.UNKNOWN
+    assert f"requests to control are on record without a value in {column}" in finding.sentence.lower()
 
 
 def test_gaps_between_turns_are_no_gaps_of_the_recording() -> None:

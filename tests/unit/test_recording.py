@@ -353,6 +353,20 @@ def test_what_is_wrong_with_a_married_recording(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "changed",
+    [{"path": "/a\n"}, {"headers": [["x-a", "b\n"]]}, {"headers": [["x-a\n", "b"]]}],
+    ids=["path", "header", "header-name"],
+)
+def test_a_line_break_at_the_end_is_one_as_well(tmp_path: Path, changed: dict[str, object]) -> None:
+    """Sent, it would end the request's head early: the headers that follow would be lost or be another request."""
+    head = {"format": 2, "recording": "shop", "source": "made up", "attribution": "ours"}
+    path = tmp_path / "shop.ndjson"
+    path.write_text(f"{json.dumps(head)}\n{json.dumps({'at_ns': 0, 'path': '/a', **changed})}\n", "utf-8")
+    with pytest.raises(DefinitionError, match=r"is no path|is no header"):
+        load_recording(path)
+
+
+@pytest.mark.parametrize(
     ("before", "after", "line", "what"),
     [
         ("X-Channel", "Content-Length", 10, "'Content-Length' is set by the generator"),

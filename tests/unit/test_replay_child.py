@@ -19,6 +19,7 @@ import pytest
 
 from harness.errors import EngineError
 from harness.model.quantities import Duration
+from harness.replay.answer_table import Answers
 from harness.replay.generator import ReplayChild, ReplayFailed, ReplayOutcome
 from tests.unit.replay_target import Target
 from tests.unit.replays import SECOND_NS, errors, eventually, gone, history, job, recording, running_child
@@ -91,12 +92,22 @@ def test_a_slice_of_the_recording_starts_at_the_start_of_its_unit(child: ReplayC
 
 
 def test_what_the_service_does_wrong_is_named(child: ReplayChild, target: Target) -> None:
-    of = recording("/status?code=503", "/status?code=302", "/hangup", "/half", "/garbage", "/wait?s=3", "/ok")
+    of = recording(
+        "/status?code=503",
+        "/status?code=302",
+        "/zero",
+        "/hangup",
+        "/half",
+        "/garbage",
+        "/wait?s=3",
+        "/ok",
+    )
     outcome = child.replay(job(of, target.url, timeout_s=1.0))
     rows = history(outcome).rows()
     assert [(row["status"], row["error"]) for row in rows] == [
         (503, ""),
         (302, ""),
+        (0, "bad answer"),
         (0, "closed"),
         (0, "bad answer"),
         (0, "bad answer"),
@@ -252,6 +263,18 @@ def test_answers_that_cannot_be_kept_fail_the_replay(child: ReplayChild, target:
         child.replay(job(recording(*["/x"] * 20, every_ms=50), target.url))
     assert len(history(failed.value.outcome)) == 20
     assert "not sent" in errors(failed.value.outcome)
+
+
+def test_answers_that_cannot_be_read_fail_the_replay(child: ReplayChild, target: Target) -> None:
+    def spoil(_: Answers) -> None:
+        for path in child.stderr_path.parent.glob("*.answers"):
+            with path.open("ab") as file:
+                file.write(b"no block of answers")
+
+    with pytest.raises(ReplayFailed, match="its answers could not be read") as failed:
+        child.replay(job(recording(*["/x"] * 20, every_ms=50), target.url), spoil)
+    assert not failed.value.outcome.finished
+    assert len(history(failed.value.outcome)) == 20
 
 
 def test_a_generator_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -329,7 +329,7 @@ def test_a_hung_master_is_given_up(crew: ReplayCrew, target: Target) -> None:
 def test_an_exchange_that_cannot_be_sent_fails_the_unit(crew: ReplayCrew, target: Target) -> None:
     of = recording(*["/x"] * 20)
     of = Recording.of("test", "", [replace(e, http="2" if e.seq == 10 else "") for e in of.exchanges])
-    with pytest.raises(ReplayFailed, match="exchange 10 was recorded over HTTP/2") as failed:
+    with pytest.raises(ReplayFailed, match="exchange 11 was recorded over HTTP/2") as failed:
         crew.replay(job(of, target.url))
     assert len(rows(failed.value.outcome)) == 20
 

@@ -121,7 +121,7 @@ def test_newer_protocols_are_refused_unless_http_1_1_will_do(
 ) -> None:
     of = changed(recording("/x"), http=[http], headers=[(("content-type", content_type),)])
     with pytest.raises(
-        ReplayFailed, match=f"exchange 0 .*{said}.*leave it out, or ask for .* HTTP/1.1"
+        ReplayFailed, match=f"exchange 1 .*{said}.*import the recording with --http1"
     ) as failed:
         child.replay(job(of, target.url))
     assert errors(failed.value.outcome) == ["not sent"]
@@ -163,6 +163,16 @@ def test_the_encoding_of_an_answer_is_taken_off(child: ReplayChild, target: Targ
     rows = history(child.replay(job(recording("/gzip?text=hello", "/until_end"), target.url))).rows()
     assert [(row["status"], row["body"]) for row in rows] == [(200, "hello"), (200, "all of it")]
     assert rows[0]["body_digest"] == hashlib.sha256(b"hello").hexdigest()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+def test_a_body_that_ends_before_its_encoding_does_is_no_whole_answer(
+    child: ReplayChild, target: Target, encoding: str
+) -> None:
+    paths = [f"/encoded?as={encoding}&short={short}" for short in (0, 4)]
+    whole, cut = history(child.replay(job(recording(*paths), target.url))).rows()
+    assert (whole["status"], whole["body"]) == (200, "0123456789" * 9)
+    assert (cut["status"], cut["error"], cut["answered_ns"]) == (0, "bad answer", -1)
 
 
 def test_answers_that_have_no_body_end_with_their_head(child: ReplayChild, target: Target) -> None:
@@ -273,6 +283,35 @@ def test_no_more_are_under_way_than_the_open_files_allow(tmp_path: Path, target:
     assert 10 <= said.count("not sent") == figures["in_flight_limit_hits"] < 50
     assert said.count("") == 65 - said.count("not sent")
     assert figures["lag_max_ms"] < 500
+
+
+FEW_PORTS = """
+import json, sys
+from pathlib import Path
+from tests.unit.replay_target import Target
+from tests.unit.replays import errors, job, recording, running_child
+with Target() as target, running_child(Path(sys.argv[1])) as child:
+    outcome = child.replay(job(recording(*["/wait?s=1"] * 40, every_ms=10), target.url))
+print(json.dumps([errors(outcome), outcome.sent, outcome.detail()]))
+"""
+OF_ITS_OWN = ["unshare", "--user", "--map-root-user", "--net"]
+SET_UP = 'ip link set lo up && echo 40000 40015 > /proc/sys/net/ipv4/ip_local_port_range && exec "$@"'
+
+
+@pytest.mark.skipif(
+    subprocess.run([*OF_ITS_OWN, "ip", "link", "set", "lo", "up"], capture_output=True).returncode != 0,
+    reason="no network namespaces here",
+)
+def test_a_request_that_finds_no_free_port_is_not_sent_and_counted(tmp_path: Path) -> None:
+    """It never left this machine: the target is not to blame, and the replay was not faithful."""
+    script = [sys.executable, "-c", FEW_PORTS, str(tmp_path)]
+    found = subprocess.run(
+        [*OF_ITS_OWN, "bash", "-c", SET_UP, "bash", *script], capture_output=True, text=True, check=True
+    )
+    said, sent, figures = json.loads(found.stdout)
+    unsent = said.count("not sent")
+    assert 10 < unsent == figures["in_flight_limit_hits"]
+    assert sent == said.count("") == 40 - unsent
 
 
 def test_every_figure_that_is_promised_is_there(child: ReplayChild, target: Target) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -18,6 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.model.history import Exchanges
+from harness.progress import Silent
+from harness.replaying import ReplayRequest
+from harness.replaying import replay as carry_out
+from harness.replaying.preparation import Prepared
 from tests.unit.cli_tools import ROOT, Done, readiness
 from tests.unit.replay_target import Target
 
@@ -136,6 +141,50 @@ def test_what_is_not_known_is_3(name: str, folder: Path, target: Target) -> None
     assert reason in " ".join(done.json["reasons"])
 
 
+def test_a_target_that_drops_requests_exceeds_what_their_clients_would_have_waited(
+    folder: Path, target: Target
+) -> None:
+    path = recorded(folder, *(line(20 * k, "/wait?s=3" if k % 2 else "/a") for k in range(10)))
+    done = replay(path, "--target", target.url, "--timeout", "1s", "--fail-if", "p90 > 900ms", "--json")
+    assert done.code == 1, done.out
+    assert done.json["errors"] == {"timeout": 5}
+    assert done.json["overall"]["latency_ms"]["max"] == 1000
+
+
+def test_a_policy_that_lets_requests_be_missing_is_named_and_they_are_not_called_all(
+    folder: Path, target: Target
+) -> None:
+    """A limit on open files keeps the generator from having more than 16 requests under way."""
+    more = "unsent: 1\nin_flight_limit_hits: 99\nmix_distance: 1\n"
+    (folder / "patient.policy.yaml").write_text(PATIENT + more, "utf-8")
+    path = recorded(folder, *(line(5 * k, "/wait?s=2") for k in range(30)))
+    words = ("replay", path, "--target", target.url, "--policy", folder / "patient.policy.yaml")
+    done = subprocess.run(
+        ["prlimit", "--nofile=80:80", sys.executable, "-m", "harness.cli", *map(str, words)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "16 of 30 requests were sent as recorded" in done.stdout
+    assert "policy     patient (schedule_lag_p50 5s, " in done.stdout
+    assert "unsent 1.0" in done.stdout
+
+
+def test_requests_of_the_recording_that_left_no_row_make_it_unknown(
+    folder: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever loses them on the way to the generator: nothing else counts what there should have been."""
+    path = recorded(folder, *(line(20 * k) for k in range(10)))
+    whole = Prepared.exchanges
+    monkeypatch.setattr(Prepared, "exchanges", lambda self, url: itertools.islice(whole(self, url), 9))
+    request = ReplayRequest(path, target.url, policy=folder / "patient.policy.yaml")
+    result = carry_out(request, Silent())
+    assert result.exit_code == 3
+    assert result.reasons[0] == "9 of 10 requests of the recording are on record."
+
+
 def test_a_target_that_answers_nothing_is_3_whatever_the_thresholds_say(folder: Path, target: Target) -> None:
     path = recorded(folder, line(0, "/hangup"), line(10, "/hangup"))
     done = replay(path, "--target", target.url, "--fail-if", "error_rate > 1%", "--json")
@@ -151,6 +200,10 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         "nothing answers at http://127.0.0.1:1: connection refused",
     ),
     "bad-threshold": (("--target", "URL", "--fail-if", "p99 > 5"), "5 of what?"),
+    "threshold-beyond-the-limit": (
+        ("--target", "URL", "--timeout", "200ms", "--fail-if", "p99 > 250ms"),
+        "'p99 > 250ms' can never be exceeded: a request is given up after 200ms",
+    ),
     "bad-speed": (("--target", "URL", "--speed", "0"), "--speed: error"),
     "slice-beyond": (("--target", "URL", "--from", "9s"), "the slice begins at 9s"),
     "empty-slice": (
@@ -176,8 +229,23 @@ def test_what_cannot_go_well_is_2_and_nothing_is_sent(name: str, folder: Path, t
 
 def test_all_that_is_wrong_is_said_at_once(folder: Path) -> None:
     path = recorded(folder, line(0))
+    done = replay(path, "--timeout", "0s", "--ca-file", folder / "none.pem", "--target", "http://127.0.0.1:1")
+    assert done.code == 2
+    assert all(words in done.err for words in ("--timeout: error: no answer takes no time", "cannot be read"))
     done = replay(path, "--speed", "0", "--timeout", "5", "--fail-if", "x", "--map", "nowhere")
     assert all(words in done.err for words in ("--speed:", "--timeout:", "--fail-if:", "--map:"))
+
+
+def test_a_married_recording_asks_for_its_dataset(folder: Path) -> None:
+    path = folder / "loans.recording.yaml"
+    path.write_text("recording: loans\n", "utf-8")
+    done = replay(path, "--target", "http://127.0.0.1:1")
+    assert (done.code, "add --dataset NAME.dataset.yaml" in done.err) == (2, True)
+
+
+def test_a_target_that_speaks_no_tls_is_called_so(folder: Path, target: Target) -> None:
+    done = replay(recorded(folder, line(0)), "--target", target.url.replace("http:", "https:"), "--insecure")
+    assert (done.code, "does not speak TLS" in done.err) == (2, True)
 
 
 def test_results_of_another_replay_are_not_written_over(folder: Path, target: Target) -> None:
@@ -219,7 +287,7 @@ def test_http_2_is_refused_before_anything_is_sent_unless_sent_as_http_1(
     path = recorded(folder, line(0), line(10, http="2"), line(20, http="2"))
     done = replay(path, "--target", target.url)
     assert (done.code, target.got) == (2, [])
-    assert "exchange 1 was recorded over HTTP/2, which is not replayed (and 1 more)" in done.err
+    assert "exchange 2 was recorded over HTTP/2, which is not replayed (and 1 more)" in done.err
     assert replay(path, "--target", target.url, "--http1").code == 0
 
 
@@ -262,6 +330,8 @@ def test_what_was_better_when_recorded_is_counted(folder: Path, target: Target) 
     done = replay(path, "--target", target.url)
     assert done.code == 0, done.err
     assert "1 succeeded when recorded and did not now" in done.out
+    assert "1 of 2 requests that were sent succeeded when recorded and did not now: see" in done.out
+    assert replay(path, "--target", target.url, "--fail-if", "worse > 1%").code == 1
 
 
 def test_two_processes_send_all_of_it_and_their_figures_are_there(folder: Path, target: Target) -> None:

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from harness.errors import DefinitionError
-from harness.model.history import Exchanges
+from harness.model.history import GENERATOR_DIED, Exchanges
+from harness.model.quantities import Duration
 from harness.printing.live_replay import log_line, page
 from harness.printing.replays import repeat_command
 from harness.replaying.figures import figures
@@ -21,6 +22,7 @@ from harness.replaying.thresholds import judge, parse
 
 MS = 1_000_000
 SECOND = 1_000_000_000
+LIMIT = Duration.of_s(30)
 
 
 def rows(*made: dict[str, Any]) -> Exchanges:
@@ -31,6 +33,7 @@ def rows(*made: dict[str, Any]) -> Exchanges:
     numbers = {
         "turn": 0,
         "status": 200,
+        "recorded_status": -1,
         "sent_bytes": 9,
         "received_bytes": 9,
         "connected_ns": -1,
@@ -42,10 +45,6 @@ def rows(*made: dict[str, Any]) -> Exchanges:
         times = {"scheduled_ns": due_ns, "due_ns": due_ns, "sent_ns": due_ns, "answered_ns": due_ns + 5 * MS}
         full.append({**plain, **numbers, "route": "/a", "seq": seq, **times, **row})
     return Exchanges.from_rows(full)
-
-
-def unknown(count: int) -> Any:
-    return np.full(count, -1)
 
 
 PARSED = {
@@ -94,7 +93,7 @@ def test_thresholds_are_judged_by_raw_values_of_their_route() -> None:
     slow = {"route": "/b", "answered_ns": 0}
     found = figures(
         rows({}, {}, {**slow, "due_ns": 2 * SECOND, "answered_ns": 2 * SECOND + 100 * MS}, {"status": 503}),
-        unknown(4),
+        LIMIT,
     )
     texts = (
         "max > 99.9ms",
@@ -111,7 +110,7 @@ def test_thresholds_are_judged_by_raw_values_of_their_route() -> None:
 def test_latency_counts_from_when_a_request_was_due_and_nothing_is_rounded() -> None:
     """Sent 2 s late by a target that took no more connections, answered 1 ms later: the client waited 2.001 s."""
     late = {"due_ns": 0, "sent_ns": 2 * SECOND, "answered_ns": 2 * SECOND + 1_000_001}
-    found = figures(rows(late), unknown(1)).overall
+    found = figures(rows(late), LIMIT).overall
     assert found.value("max") == 2001.000001
     assert found.value("p50") == 2001.000001
 
@@ -120,31 +119,64 @@ def test_quantiles_are_never_above_the_greatest() -> None:
     random = np.random.default_rng(5)
     found = figures(
         rows(*({"answered_ns": k * SECOND + int(ns)} for k, ns in enumerate(random.exponential(7e6, 500)))),
-        unknown(500),
+        LIMIT,
     ).overall
     values = [found.value(name) for name in ("p50", "p90", "p95", "p99", "p99.9", "max")]
     assert values == sorted(values)
 
 
 def test_what_failed_is_counted_once_and_what_was_better_when_recorded_too() -> None:
-    made = rows(
-        {"status": 200},
-        {"status": 404},
-        {"status": 500},
-        {"status": 0, "error": "refused", "answered_ns": -1},
-        {"status": 0, "error": "not sent", "sent_ns": -1, "answered_ns": -1},
+    made = (
+        {"status": 200, "recorded_status": 200},
+        {"status": 404, "recorded_status": 200},
+        {"status": 500, "recorded_status": 500},
+        {"status": 0, "recorded_status": 200, "error": "refused", "answered_ns": -1},
+        {"status": 0, "recorded_status": 200, "error": "not sent", "sent_ns": -1, "answered_ns": -1},
     )
-    found = figures(made, np.array([200, 200, 500, 200, 200]))
+    found = figures(rows(*made), LIMIT)
     overall = found.overall
     assert (overall.requests, overall.sent, overall.answered, overall.errors) == (5, 4, 3, 2)
     assert found.statuses == {200: 1, 404: 1, 500: 1}
     assert found.errors == {"refused": 1, "not sent": 1}
     assert found.worse == 2
-    assert figures(made, unknown(5)).worse is None
+    assert figures(rows(*({**row, "recorded_status": -1} for row in made)), LIMIT).worse is None
+
+
+NO_ANSWER = {"status": 0, "answered_ns": -1}
+
+
+def test_a_request_without_an_answer_counts_with_the_whole_time_limit() -> None:
+    """Left out, a target would look the faster the more it drops, and no threshold on latency would notice."""
+    timeout, refused = {**NO_ANSWER, "error": "timeout"}, {**NO_ANSWER, "error": "refused"}
+    found = figures(rows({}, {}, timeout, refused), LIMIT)
+    assert found.overall.answered == 2
+    assert found.overall.value("p50") == pytest.approx(15_002.5)
+    assert found.overall.value("max") == 30_000
+    assert found.overall.value("mean") == pytest.approx(15_002.5)
+    judged = judge(parse(("p99 > 250ms", "max > 250ms", "mean > 250ms")), found)
+    assert [item.exceeded for item in judged] == [True, True, True]
+
+
+def test_what_was_not_sent_or_went_down_with_the_generator_has_no_latency() -> None:
+    died = {**NO_ANSWER, "error": GENERATOR_DIED}
+    unsent = {**NO_ANSWER, "error": "not sent", "sent_ns": -1}
+    assert figures(rows({}, died, unsent), LIMIT).overall.value("max") == 5
+    assert figures(rows(died, unsent), LIMIT).overall.value("max") is None
+
+
+def test_a_threshold_on_what_was_better_when_recorded() -> None:
+    """A target that turns away what it took when recorded answers all the same, and quickly."""
+    good = {"recorded_status": 200}
+    turned_away, never_there = {**good, "status": 401, "route": "/b"}, {"status": 404, "recorded_status": 404}
+    found = figures(rows(good, good, turned_away, never_there), LIMIT)
+    texts = ("error_rate > 0%", "worse > 30%", "worse > 34%", "worse[/a] > 0%", "worse[/b] >= 100%")
+    assert [item.exceeded for item in judge(parse(texts), found)] == [False, True, False, False, True]
+    (judged,) = judge(parse(("worse > 1%",)), figures(rows({}), LIMIT))
+    assert judged.exceeded is None, "nothing is known of how it was when recorded"
 
 
 def test_nothing_at_all_has_no_figures() -> None:
-    found = figures(Exchanges.empty(), unknown(0)).overall
+    found = figures(Exchanges.empty(), LIMIT).overall
     assert [found.value(name) for name in ("p99", "max", "mean", "rate", "error_rate")] == [None] * 5
 
 
@@ -158,14 +190,15 @@ def test_one_host_goes_to_the_target_and_several_where_they_are_mapped() -> None
     found = targets(HERE, (f"shop={HERE}", f"CDN:444={THERE}"), {"shop": 3, "cdn:444": 2, "": 1})
     assert found.by_host == {"shop": HERE, "cdn:444": THERE, "": HERE}
     assert found.urls == (HERE, THERE)
+    assert targets("", (f"Shop={HERE}",), {"SHOP": 1}).by_host == {"SHOP": HERE}, "hosts have no case"
     assert found.hosts_of(HERE) == {"shop", ""}
 
 
 NO_TARGET = {
     ("", (), ("shop",)): "no target is named",
-    (HERE, (), ("shop", "cdn")): "the recording names 2 hosts, and 'shop' (1 exchanges) is not mapped",
-    ("", (f"shop={HERE}",), ("shop", "cdn")): "'cdn' (1 exchanges) is not mapped",
-    ("", (f"shop={HERE}", f"cdn={HERE}"), ("shop", "cdn", "")): "and no host (1 exchanges) is not mapped",
+    (HERE, (), ("shop", "cdn")): "the recording names 2 hosts, and 'shop' (1 exchange) is not mapped",
+    ("", (f"shop={HERE}",), ("shop", "cdn")): "'cdn' (1 exchange) is not mapped",
+    ("", (f"shop={HERE}", f"cdn={HERE}"), ("shop", "cdn", "")): "and no host (1 exchange) is not mapped",
     (HERE, (f"shop={HERE}", f"Shop={THERE}"), ("shop",)): "'Shop' is mapped twice",
     (HERE, (f"cdn={HERE}",), ("shop",)): "the recording names no host 'cdn'",
     (HERE, ("shop",), ("shop",)): "'shop' is not HOST=URL",
@@ -267,3 +300,8 @@ def test_the_repeating_command_has_all_that_decides_what_is_sent() -> None:
         "readiness replay 'my shop.recording' --target http://127.0.0.1:8080 --map a=b --speed 2 --times 3 --loops 2 "
         "--from 10s --to 1m --ramp 5s --seed 9 --workers 2 --fail-if 'p99 > 1s'"
     )
+
+
+def test_a_span_below_nothing_is_called_so() -> None:
+    with pytest.raises(ValueError, match="'-5s' is less than nothing"):
+        Duration.parse("-5s")

@@ -280,6 +280,7 @@ def history(  # noqa: C901 - a run, told from its beginning to its end
                         "received_bytes": 220,
                         "body_digest": "",
                         "status": status,
+                        "recorded_status": -1,
                         "error": "",
                         "body": json.dumps({"decision": "approve" if random.random() < 0.8 else "decline"}),
                     }

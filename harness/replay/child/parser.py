@@ -11,7 +11,7 @@ import zlib
 from typing import TYPE_CHECKING, Protocol
 
 import brotli  # type: ignore[import-untyped]
-from geventhttpclient._parser import HTTPResponseParser
+from geventhttpclient._parser import HTTPParseError, HTTPResponseParser
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -20,7 +20,12 @@ _SWITCHING = 101
 
 
 class _Decoder(Protocol):
+    """Takes a content encoding off, piece by piece. `ended`: its own end has come, so that nothing is missing."""
+
     def __call__(self, data: bytes, /) -> bytes: ...
+
+    @property
+    def ended(self) -> bool: ...
 
 
 class AnswerParser(HTTPResponseParser):
@@ -29,6 +34,7 @@ class AnswerParser(HTTPResponseParser):
     __slots__ = (
         "_decode",
         "_digest",
+        "_encoded",
         "_field",
         "_is_head",
         "_most",
@@ -50,6 +56,7 @@ class AnswerParser(HTTPResponseParser):
         self._value: str | None = None
         self._parts: list[bytes] = []
         self._decode: _Decoder | None = None
+        self._encoded = False
         self._digest: _Hash | None = None
         self.body_bytes = 0
         self.complete = False
@@ -89,7 +96,10 @@ class AnswerParser(HTTPResponseParser):
             self.headers.append((self._field.lower(), self._value or ""))
             self._field, self._value = "", None
         self.status = self.get_code()
+        if self.status < 100:
+            raise HTTPParseError(f"{self.status} is no status")
         self.keep_alive = self.should_keep_alive()
+        self._decode = None
         for name, value in self.headers:
             if name == "content-encoding":
                 self._decode = _decoder(value.strip().lower())
@@ -98,6 +108,7 @@ class AnswerParser(HTTPResponseParser):
     def _on_body(self, data: bytes) -> None:
         if self._decode is not None:
             data = self._decode(data)
+            self._encoded = True
         before = self.body_bytes
         self.body_bytes += len(data)
         if self._digest is not None:
@@ -112,6 +123,8 @@ class AnswerParser(HTTPResponseParser):
     def _on_message_complete(self) -> None:
         if 100 <= self.status < 200 and self.status != _SWITCHING:
             self.headers = []  # interim: the answer proper follows
+        elif self._encoded and self._decode is not None and not self._decode.ended:
+            raise HTTPParseError("the body ends before its content encoding does")
         else:
             self.complete = True
 
@@ -119,13 +132,35 @@ class AnswerParser(HTTPResponseParser):
 def _decoder(encoding: str) -> _Decoder | None:
     """What takes the content encoding off; None where there is none, or one that nobody here knows."""
     if encoding in ("gzip", "x-gzip"):
-        return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress
+        return _Gzip()
     if encoding == "deflate":
         return _Deflate()
-    if encoding == "br":
-        decoder: _Decoder = brotli.Decompressor().process
-        return decoder
-    return None
+    return _Brotli() if encoding == "br" else None
+
+
+class _Gzip:
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+    def __call__(self, data: bytes, /) -> bytes:
+        return self._stream.decompress(data)
+
+    @property
+    def ended(self) -> bool:
+        return self._stream.eof
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._stream = brotli.Decompressor()
+
+    def __call__(self, data: bytes, /) -> bytes:
+        decoded: bytes = self._stream.process(data)
+        return decoded
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._stream.is_finished())
 
 
 class _Deflate:
@@ -133,14 +168,18 @@ class _Deflate:
 
     def __init__(self) -> None:
         self._first = b""
-        self._decompress: _Decoder | None = None
+        self._stream: zlib._Decompress | None = None
 
     def __call__(self, data: bytes, /) -> bytes:
-        if self._decompress is None:
+        if self._stream is None:
             self._first += data
             if len(self._first) < 2:
                 return b""
             data = self._first
             zlib_head = data[0] & 0x0F == 8 and int.from_bytes(data[:2], "big") % 31 == 0
-            self._decompress = zlib.decompressobj(zlib.MAX_WBITS if zlib_head else -zlib.MAX_WBITS).decompress
-        return self._decompress(data)
+            self._stream = zlib.decompressobj(zlib.MAX_WBITS if zlib_head else -zlib.MAX_WBITS)
+        return self._stream.decompress(data)
+
+    @property
+    def ended(self) -> bool:
+        return self._stream is not None and self._stream.eof

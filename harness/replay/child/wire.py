@@ -9,6 +9,7 @@ Requests of one `connection` key share keep-alive connections, one request at a 
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -85,6 +86,12 @@ class Wire:
         del self.in_flight[sending]
         sending.connection = None
         sending.payload = b""
+        if (
+            isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
+        ):  # no local port is left: our own shortage
+            sending.sent_ns = -1
+            self._shortage(sending, error)
+            return
         self.sent_bytes += sending.sent_bytes
         self.received_bytes += sending.received_bytes
         if error is not None:

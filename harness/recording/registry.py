@@ -18,6 +18,7 @@ from harness.recording.readers.har import HarReader
 from harness.recording.readers.json_log import JsonLogReader
 from harness.recording.readers.mitm import MitmReader
 from harness.recording.readers.ndjson import NdjsonReader
+from harness.recording.store_header import HEADER
 
 READERS: tuple[Reader, ...] = (
     MitmReader(),
@@ -57,6 +58,8 @@ def reader_of(path: Path) -> Reader:
 def read_head(path: Path) -> bytes:
     """The first `HEAD_BYTES`. Raises DefinitionError for what is no file that can be read twice."""
     try:
+        if (path / HEADER).is_file():
+            raise DefinitionError.at(path, "is a stored recording already", "give what it is to be made of")
         if not stat.S_ISREG(path.stat().st_mode):
             raise DefinitionError.at(path, "is no file", "give a file with captured traffic")
         with path.open("rb") as file:

@@ -7,6 +7,7 @@ temporary folder beside it, which gets its name at the very end and is removed o
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -201,7 +202,7 @@ class RecordingWriter:
 
     def __enter__(self) -> Self:
         try:
-            self._temporary.mkdir(mode=0o700)
+            self._make()
             self._bodies = BodyWriter(self._temporary / BODIES)
         except BaseException:  # nothing that is raised in here, Ctrl-C included, would get to __exit__
             self._remove()
@@ -218,6 +219,15 @@ class RecordingWriter:
                     self._sorter.close()
             self._bodies.close()
             self._remove()
+
+    def _make(self) -> None:
+        try:
+            self._temporary.mkdir(mode=0o700)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
+            fix = "make its folder writable, or give another --out"
+            raise DefinitionError.at(self._target, f"cannot be made there: {error.strerror}", fix) from error
 
     def _remove(self) -> None:
         shutil.rmtree(self._temporary, ignore_errors=True)

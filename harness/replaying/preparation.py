@@ -25,6 +25,7 @@ from harness.progress import Progress
 from harness.recording.captured import header_lines
 from harness.recording.load import MARRIED, load_recording, session_rules
 from harness.recording.pace import PacedRecording, PaceError, lay
+from harness.recording.sessions.live import json_steps
 from harness.recording.sessions.planning import SessionPlanner
 from harness.recording.sessions.rules import SessionRules
 from harness.recording.sessions.steps import Steps
@@ -130,6 +131,15 @@ def _option_problems(request: ReplayRequest) -> Iterator[Problem]:
     """What no request could be sent with."""
     if not request.timeout.ns:
         yield Problem(Location("--timeout"), "no answer takes no time at all", "write for example 30s")
+    yield from (
+        Problem(
+            Location("--keep-field"),
+            f"{path!r} leads to no JSON field",
+            "write for example decision.items[0].score",
+        )
+        for path in request.fields
+        if not path or json_steps(path) is None
+    )
     if request.ca_file is not None:
         try:
             ssl.create_default_context(cafile=str(request.ca_file))

@@ -225,6 +225,23 @@ def test_bad_records_of_a_capture_are_told_once(
     assert sum(source.skipped.values()) == 1
 
 
+def test_a_recording_is_no_file_to_import(tmp_path: Path, reader: RowsReader) -> None:
+    made = imported(tmp_path, reader.file(tmp_path / "a", batch([row(EPOCH_NS)])))
+    with pytest.raises(DefinitionError, match="is a stored recording already"):
+        import_files(ImportRequest((made.folder,), tmp_path / "again.recording"))
+
+
+@pytest.mark.skipif(not Path("/sys").is_dir(), reason="there is no folder in which nobody may write")
+def test_a_place_that_cannot_be_written_to_is_named_by_what_was_asked_for(
+    tmp_path: Path, reader: RowsReader
+) -> None:
+    out = Path("/sys/a.recording")
+    with pytest.raises(DefinitionError) as error:
+        import_files(ImportRequest((reader.file(tmp_path / "a", batch([row(EPOCH_NS)])),), out))
+    assert str(error.value).startswith("/sys/a.recording: error: cannot be made there: ")
+    assert "partial" not in str(error.value)
+
+
 def test_a_secret_that_no_rule_names_stops_the_import_with_its_place(
     tmp_path: Path, reader: RowsReader
 ) -> None:

@@ -229,9 +229,24 @@ def test_what_cannot_go_well_is_2_and_nothing_is_sent(name: str, folder: Path, t
 
 def test_all_that_is_wrong_is_said_at_once(folder: Path) -> None:
     path = recorded(folder, line(0))
-    done = replay(path, "--timeout", "0s", "--ca-file", folder / "none.pem", "--target", "http://127.0.0.1:1")
+    done = replay(
+        path,
+        *(
+            "--timeout",
+            "0s",
+            "--ca-file",
+            folder / "none.pem",
+            "--keep-field",
+            "a..b",
+            "--keep-field",
+            "a.b[0]",
+        ),
+        *("--target", "http://127.0.0.1:1"),
+    )
     assert done.code == 2
-    assert all(words in done.err for words in ("--timeout: error: no answer takes no time", "cannot be read"))
+    said = ("--timeout: error: no answer takes no time", "cannot be read", "'a..b' leads to no JSON field")
+    assert all(words in done.err for words in said)
+    assert "a.b[0]" not in done.err
     done = replay(path, "--speed", "0", "--timeout", "5", "--fail-if", "x", "--map", "nowhere")
     assert all(words in done.err for words in ("--speed:", "--timeout:", "--fail-if:", "--map:"))
 

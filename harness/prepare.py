@@ -140,6 +140,7 @@ def prepare(
         turns=take_turns(units, ARMS, mode, seed),
         checks=checks,
         recording_digest=recording.digest,
+        workers=scenario.value.workers,
         dataset_digest=dataset.digest if dataset is not None else None,
     )
     return Prepared(

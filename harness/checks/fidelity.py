@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from harness.checks.base import EVENTS_FILE, EXCHANGES_FILE, Frame, percent, pointer
 from harness.checks.evidence import NoParameters, evidence_finding
 from harness.checks.fidelity_parts import measure
+from harness.checks.shortages import sending_processes
 from harness.model.case import Case
 from harness.model.fidelity import CLIENT_FELL_OUT, Fidelity
 from harness.model.findings import Finding
-from harness.model.history import EventKind, History
+from harness.model.history import Event, EventKind, History
 from harness.model.plan import Arm, Phase
 
 
@@ -36,6 +37,7 @@ class FidelityCheck:
             events = history.events_of(EventKind.REPLAY, arm=arm.value)
             known = [
                 *_without_figures(case, arm, {event.turn for event in events}),
+                *_without_workers(case, arm, events),
                 *_fell_out_more(case, arm, history),
                 *_worse_than_recorded(case, arm, history),
             ]
@@ -63,6 +65,19 @@ class FidelityCheck:
 def _without_figures(case: Case, arm: Arm, turns: set[int]) -> list[str]:
     silent = [turn.unit for turn in case.plan.turns if arm in turn.arms and turn.turn not in turns]
     return [f"the load generator of {arm} left no figures in {', '.join(silent)}"] if silent else []
+
+
+def _without_workers(case: Case, arm: Arm, events: Iterable[Event]) -> list[str]:
+    """Units in which fewer workers gave figures than were to send: nobody knows what became of the others' shares."""
+    planned = case.plan.workers
+    if planned == 1:
+        return []
+    counts = {event.unit: len(sending_processes(event.detail)) for event in events}
+    return [
+        f"{count} of {planned} workers of {arm} left figures in {unit}"
+        for unit, count in counts.items()
+        if count < planned
+    ]
 
 
 def _fell_out_more(case: Case, arm: Arm, history: History) -> list[str]:

@@ -114,6 +114,7 @@ class Plan(Definition):
     checks: tuple[PlannedCheck, ...]
     recording_digest: str
     dataset_digest: str | None = None
+    workers: int = Field(default=1, ge=1, description="How many processes send the load of an arm.")
 
     def unit(self, name: str) -> Unit:
         """Raises KeyError for an unknown unit."""

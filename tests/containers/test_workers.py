@@ -45,6 +45,7 @@ def test_a_run_with_two_workers_an_arm_is_as_good_as_one(tmp_path: Path) -> None
     lines = (result.report / "history" / "events.jsonl").read_text("utf-8").splitlines()
     replays = [event for event in map(json.loads, lines) if event["kind"] == EventKind.REPLAY]
     assert replays
+    assert result.case.plan.workers == 2
     for replay in replays:
         workers = replay["detail"]["workers"]
         assert [worker["name"] for worker in workers] == ["worker-1", "worker-2"]

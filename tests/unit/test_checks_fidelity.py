@@ -13,6 +13,7 @@ from harness.model.case import Case
 from harness.model.fidelity import CLIENT_FELL_OUT, FidelityPart
 from harness.model.findings import Finding, Outcome
 from harness.model.history import GENERATOR_DIED, EventKind
+from harness.model.plan import Arm
 from tests.unit.histories import SECOND, Run, clean_findings, clean_run, plan_case
 
 MS = 1_000_000
@@ -322,6 +323,22 @@ def test_the_message_says_what_ran_short(name: str) -> None:
         figures(**said)(run)
 
     assert words in judged(starved, {}).sentence
+
+
+def test_a_worker_that_is_not_on_record_is_noticed() -> None:
+    """The plan says how many were to send: a report that leaves one out is not recomputed as a good one."""
+    case = plan_case()
+    case = case.model_copy(update={"plan": case.plan.model_copy(update={"workers": 3})})
+    run = clean_run(case)
+    for arm in case.plan.arms:
+        run.say(
+            EventKind.REPLAY,
+            {"workers": [{"finished": True}] * (2 if arm is Arm.CONTROL else 3)},
+            arm=arm.value,
+        )
+    found = run.alone("fidelity")
+    assert "2 of 3 workers of control left figures in calm" in found["fidelity/control"].sentence
+    assert "left figures in" not in found["fidelity/baseline"].sentence
 
 
 def test_a_network_on_which_connecting_takes_long_is_named() -> None:

@@ -71,6 +71,9 @@ class Pace:
 HELD_BYTES = 128 * 2**20
 """Of captures that redaction reads before anything is written: larger ones are read twice."""
 
+LOGS = frozenset({"access-log", "json-log", "csv"})
+"""Formats whose files hold little besides addresses and paths."""
+
 Watch = Callable[[Pace], None]
 Chosen = Sequence[tuple[Path, Reader]]
 
@@ -239,7 +242,7 @@ class Redaction:
         return cls(Redactor(rules, key), key_fingerprint(key))
 
     def learn(self, chosen: Chosen, request: ImportRequest) -> dict[int, Held]:
-        """Find the secrets of captures with headers and bodies before anything is written. Gives what was read, by the
+        """Find the secrets of captures with headers or bodies before anything is written. Gives what was read, by the
         file's number, of those that are small enough to be held in memory.
 
         What a later header or field shows to be a secret is then known in the texts before it. Logs are not read for it:
@@ -250,7 +253,7 @@ class Redaction:
         for number, (path, reader) in enumerate(chosen if self._redactor is not None else ()):
             rejects, batches = Rejects(path, request.skip_bad), list[pa.RecordBatch]()
             for batch in reader.read(Source(path, request.options), rejects):
-                if not _knows_answers(batch):
+                if reader.name in LOGS and not _knows_answers(batch):
                     break
                 self.learn_batch(batch)
                 room -= batch.nbytes
@@ -266,6 +269,11 @@ class Redaction:
         """Find the secrets of one batch, which is redacted later."""
         if self._redactor is not None:
             self._redactor.learn(batch)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether a secret was found that no rule names."""
+        return self._redactor is not None and self._redactor.refuses
 
     def redact(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         return batch if self._redactor is None else self._redactor.redact(batch)

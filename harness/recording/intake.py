@@ -36,6 +36,10 @@ _NUMBERED_CLIENT = "^client-[0-9]+$"
 class Redacts(Protocol):
     """What takes private values out of batches."""
 
+    @property
+    def refuses(self) -> bool:
+        """Whether it found what looks like a secret and no rule names: nothing is written any more."""
+
     def redact(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """`CAPTURED` in, `CAPTURED` out, the same rows."""
 
@@ -77,7 +81,7 @@ class Intake:
         self._http1 = http1
 
     def take(self, batch: pa.RecordBatch, tally: Tally, rejects: Rejects, writes: bool = True) -> None:
-        """One batch. After a bad record, unless bad ones are skipped, nothing is written any more."""
+        """One batch. After a secret that no rule names, or a bad record that is not skipped, nothing is written."""
         if not batch.num_rows:
             return
         self._same_clock(batch, rejects)
@@ -87,7 +91,7 @@ class Intake:
         batch = self._wanted(batch, tally)
         batch = self._redactor.redact(batch)
         batch = _sendable(batch, first, rejects)
-        if rejects.problems or not writes or not batch.num_rows:
+        if rejects.problems or self._redactor.refuses or not writes or not batch.num_rows:
             return
         batch = self._named(_as_http1(batch) if self._http1 else batch)
         self._writer.add(_apart(batch, tally.number) if tally.number else batch)

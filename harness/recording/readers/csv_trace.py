@@ -54,7 +54,10 @@ NO_NUMBER = "the time is no plain decimal number"
 BEFORE_START = "the time lies before the start (or before 1970)"
 TOO_LATE = "the time lies beyond what 64 bits of nanoseconds hold"
 NO_CSV = "no CSV"
+NO_NAMES = "its first line holds values, not the names of columns"
+NO_NAMES_FIX = "give it a header line and one arrival a line"
 
+_NAME = re.compile(r"(?:[A-Za-z_%][\w .()\[\]/%-]{0,63})?\Z")
 _IS_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 
 Texts = Mapping[str, pa.Array]
@@ -146,9 +149,13 @@ class _Trace:
         delimiter = options.get("delimiter") or _delimiter(header.text)
         columns = tuple(name.strip() for name in next(csv.reader([header.text], delimiter=delimiter)))
         twice = [name for name in columns if columns.count(name) > 1]
+        if twice and not _are_names(columns):
+            raise ValueError(NO_NAMES, NO_NAMES_FIX)
         if twice:
             raise ValueError(f"two columns are called {twice[0]!r}", "give each column a name of its own")
         time = options.get("time") or _time_column(columns)
+        if time not in columns and not _are_names(columns):
+            raise ValueError(NO_NAMES, NO_NAMES_FIX)
         if time not in columns:
             raise ValueError(f"no column {time!r}", did_you_mean(time, columns))
         requests = RequestTemplates.of(options, columns)
@@ -240,12 +247,19 @@ def _delimiter(header: str) -> str:
     return max(DELIMITERS, key=header.count)
 
 
+def _are_names(columns: tuple[str, ...] | list[str]) -> bool:
+    """Or a line of values, of which no message may tell any."""
+    return all(_NAME.match(column) for column in columns)
+
+
 def _time_column(columns: tuple[str, ...] | list[str]) -> str:
     """Raises ValueError with what to do."""
     for name in columns:
         begin, _, unit = name.strip().lower().rpartition("_")
         if name.strip().lower() in TIME_NAMES or (unit in NS_PER_UNIT and begin in OFFSET_NAMES):
             return name
+    if not _are_names(columns):
+        raise ValueError(NO_NAMES, NO_NAMES_FIX)
     raise ValueError(
         "no column is called as times are", f"name it: --option time=COLUMN; known: {', '.join(columns)}"
     )

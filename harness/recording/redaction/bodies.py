@@ -14,6 +14,7 @@ import zlib
 import pyarrow as pa
 
 from harness.recording.redaction.core import Core, Look, Place
+from harness.recording.redaction.encodings import wide_charset
 from harness.recording.redaction.free_text import FreeText
 from harness.recording.redaction.json_text import JsonText
 from harness.recording.redaction.multipart import redact_multipart
@@ -26,6 +27,8 @@ ENTROPY_TEXT_CHARS = 4096
 MOST_NESTING = 4
 
 _FORM = re.compile(rb"[^\s=&<>{}\"']{1,256}=[^\s&<>]*(?:&[^\s=&<>]{0,256}=?[^\s&<>]*)*\s*\Z")
+_BEFORE_JSON = re.compile(r"\ufeff|\)\]\}',?[ \t]*\r?\n|(?:for ?\(;;\)|while ?\((?:1|true)\));")
+"""A byte order mark, or what keeps a JSON text from being run as a script."""
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 OWN_FILES = (
     b"\x89PNG",
@@ -53,18 +56,25 @@ class Bodies:
 
     def redact(self, body: bytes, side: Side, coding: str = "", depth: int = 0) -> bytes:
         """`coding`: what the headers say the body is compressed with."""
+        if "," in coding:  # one in another: the last was put on last
+            inner, _, coding = coding.rpartition(",")
+        else:
+            inner = ""
         coding = (
             CODINGS.get(coding.strip().lower(), "") or _MAGIC.get(body[:2], "") or _MAGIC.get(body[:4], "")
         )
         if coding and body:
-            return self._compressed(body, side, coding, depth)
+            return self._compressed(body, side, coding, depth, inner)
         return self._plain(body, side, depth)
 
     def _plain(self, body: bytes, side: Side, depth: int) -> bytes:
+        wide = wide_charset(body)
+        if wide:
+            body = self._wide(body, side, wide)
         try:
             text = body.decode()
         except UnicodeDecodeError:
-            return self._binary(body, side)
+            return self._binary(body, side, depth)
         if body.startswith(b"--"):
             parts = redact_multipart(body, side, self._core, lambda part, at: self._part(part, at, depth))
             if parts is not None:
@@ -73,6 +83,9 @@ class Bodies:
 
     def text(self, text: str, side: Side) -> str:
         """A body that is text."""
+        start = _BEFORE_JSON.match(text)
+        if start is not None and start.end():
+            return start.group() + self.text(text[start.end() :], side)
         first = text.lstrip()[:1]
         if first in ("{", "["):
             new = self._json.redact(text, side)
@@ -99,20 +112,32 @@ class Bodies:
             for line, new in zip(lines, changed, strict=True)
         )
 
-    def _part(self, part: bytes, side: Side, depth: int) -> bytes:
-        return self.redact(part, side, depth=depth + 1) if part and depth < MOST_NESTING else part
+    def _wide(self, body: bytes, side: Side, charset: str) -> bytes:
+        """Two bytes to a character, or so its beginning says; half of one stays behind it."""
+        end = len(body) // 2 * 2
+        text = body[:end].decode(charset, "surrogatepass")
+        before, self._core.look = self._core.look, Look()
+        new = self.text(text, side)
+        self._core.look = before
+        new = self._core.known.replaced(new.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        return body if new == text else new.encode(charset, "surrogatepass") + body[end:]
 
-    def _binary(self, body: bytes, side: Side) -> bytes:
+    def _part(self, part: bytes, side: Side, depth: int) -> bytes:
+        if depth < MOST_NESTING:
+            return self.redact(part, side, depth=depth + 1) if part else part
+        return self._binary(part, side, depth)
+
+    def _binary(self, body: bytes, side: Side, depth: int) -> bytes:
         """Pictures, archives, broken text: searched like a text, but nothing in it is called random."""
-        if body.startswith(b"--"):
-            parts = redact_multipart(body, side, self._core, lambda part, at: self._part(part, at, 1))
+        if body.startswith(b"--") and depth < MOST_NESTING:
+            parts = redact_multipart(body, side, self._core, lambda part, at: self._part(part, at, depth))
             if parts is not None:
                 return parts
         text = body.decode("latin-1")
         new = self._texts.redact(text, Place(side, "body"), entropy=False)
         return body if new == text else new.encode("latin-1", "replace")
 
-    def _compressed(self, body: bytes, side: Side, coding: str, depth: int) -> bytes:
+    def _compressed(self, body: bytes, side: Side, coding: str, depth: int, inner: str = "") -> bytes:
         unpacked = unpack(body, coding) if depth < MOST_NESTING else None
         if unpacked is None:
             if not _looks_packed(body):  # the header lies: readers take a coding off and leave the header
@@ -120,7 +145,7 @@ class Bodies:
             self._core.tally.unreadable_bodies += 1
             return b""
         before, self._core.look = self._core.look, Look()
-        new = self.redact(unpacked, side, depth=depth + 1)
+        new = self.redact(unpacked, side, inner, depth=depth + 1)
         self._core.look = before
         new = self._core.known.replaced(new)
         return body if new == unpacked else pack(new, coding)

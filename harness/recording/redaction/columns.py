@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.recording.redaction import hints
+from harness.recording.redaction.encodings import wide_charset
 from harness.recording.redaction.hints import Hints
 
 Text = TypeVar("Text", str, bytes)
@@ -159,4 +160,5 @@ class Column:
 
 
 def is_packed(body: bytes) -> bool:
-    return body[:2] == b"\x1f\x8b" or body[:4] == b"\x28\xb5\x2f\xfd"
+    """Whether secrets that it repeats cannot be found by their own bytes."""
+    return body[:2] == b"\x1f\x8b" or body[:4] == b"\x28\xb5\x2f\xfd" or bool(wide_charset(body))

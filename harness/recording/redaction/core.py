@@ -75,6 +75,8 @@ class Core:
         """Whether one of them has colons."""
         self.dull: set[str] = set()
         """Short texts in which there was nothing to change and nothing to report."""
+        self.dull_names: set[str] = set()
+        """Short names of JSON members of which that holds: less is looked for in names than in values."""
         self.record = 0
         """The exchange that is looked at, from 1."""
         self.look = Look()
@@ -118,12 +120,13 @@ class Core:
         if fingerprint not in self.decisions.kept_findings:
             self._suspects.append((value, SecretFound(self.record, str(place), found.detector, fingerprint)))
 
-    def is_dull(self, text: str) -> None:
-        """Not to be looked at again."""
+    def is_dull(self, text: str, name: bool = False) -> None:
+        """Not to be looked at again. `name`: as a member's name."""
+        dull = self.dull_names if name else self.dull
         if self.stays_dull(text):
-            if len(self.dull) >= MOST_DULL:
-                self.dull.clear()
-            self.dull.add(text)
+            if len(dull) >= MOST_DULL:
+                dull.clear()
+            dull.add(text)
 
     def stays_dull(self, text: str) -> bool:
         """Whether a short text holds no address, which may turn out to be a client's."""

@@ -10,8 +10,23 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+WIDE = (
+    (rb"\xff\xfe", "utf-16-le"),
+    (rb"\xfe\xff", "utf-16-be"),
+    (rb"[\t\n\r -~]\x00[\t\n\r -~]\x00[\t\n\r -~]\x00", "utf-16-le"),
+    (rb"\x00[\t\n\r -~]\x00[\t\n\r -~]\x00[\t\n\r -~]", "utf-16-be"),
+)
+"""How a text begins that has two bytes to a character, and its encoding."""
+_WIDE = tuple((re.compile(pattern), charset) for pattern, charset in WIDE)
 _PERCENT = re.compile(r"%[0-9a-fA-F]{2}")
 _MARKS = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+
+
+def wide_charset(body: bytes) -> str:
+    """Which UTF-16 a body is; "" for every other."""
+    if b"\0" not in body[:6] and body[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        return ""
+    return next((charset for pattern, charset in _WIDE if pattern.match(body)), "")
 
 
 def decoded(raw: str, plus: bool = False) -> tuple[str, Callable[[str], str]]:

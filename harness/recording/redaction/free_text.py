@@ -20,12 +20,20 @@ from harness.recording.redaction.core import Core, Look, Place
 from harness.recording.redaction.names import secret_parameter
 from harness.recording.redaction.rules import Decision
 
+AT = r"%(?:25)*40|\\+u0040|&#(?:0*64|[xX]0*40);|&commat;"
+"""The mark of an e-mail address as URLs, JSON and HTML may spell it, RE2's too."""
+_SPELLED_EMAIL = (
+    r"(?:(?<![A-Za-z0-9._%+'-])|(?<=%[0-9a-fA-F]{2})|(?<=\\u[0-9a-fA-F]{4}))"
+    r"(?P<local>(?:[A-Za-z0-9._+'-]|%(?:25)*2[bB]){1,64})"
+    rf"(?P<at>{AT})(?P<domain>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?\.){{1,8}}[A-Za-z]{{2,24}})"
+)
 VALUES = re.compile(
     "|".join(
         (
             f"(?P<jwt>(?<![A-Za-z0-9_-]){formats.JWT})",
             r"(?P<userinfo>(?<=://)[^/\s:@\"'<>?#]{0,256}:[^/\s@\"'<>]{1,256}(?=@))",
             f"(?P<email>(?<![A-Za-z0-9._%+'-]){formats.EMAIL})",
+            f"(?P<spelled>{_SPELLED_EMAIL})",
             f"(?P<iban>(?<![A-Za-z0-9]){formats.IBAN}(?![A-Za-z0-9]))",
             f"(?P<phone>(?<![A-Za-z0-9+]){formats.PHONE}(?![0-9]))",
             f"(?P<card>(?<![A-Za-z0-9.%_-]){formats.CARD}(?![A-Za-z0-9]|[.-][0-9]))",
@@ -36,7 +44,7 @@ VALUES = re.compile(
     )
 )
 VALUE_HINTS = (
-    r"@|%40|eyJ|\+[0-9]|%2[bB][0-9]|[0-9](?:[ +-]?[0-9]|%20[0-9]){12}"
+    r"@|%(?:25)*40|&commat;|eyJ|\+[0-9]|%2[bB][0-9]|[0-9](?:[ +-]?[0-9]|%20[0-9]){12}"
     r"|[A-Z]{2}[0-9]{2}(?:[ +]|%20)?[A-Z0-9]{4}(?:[ +]|%20)?[A-Z0-9]{4}"
     r"|://[^/\s?#]*:[^/\s]*@|Bearer(?: |\+|%20)"
 )
@@ -54,14 +62,19 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
 _SCHEME = r"(?:(?:Bearer|Basic|Token|ApiKey|Negotiate)\s+)?"
 _NAMED = re.compile(
     r"(?<![A-Za-z0-9_.\-\[\]%])(?P<name>[A-Za-z_][A-Za-z0-9_.\-]{0,63}(?:\[[A-Za-z0-9_.\-]{0,63}\]){0,4})(?P<end>\\*[\"']?\s{0,8}(?::|=(?!=)>?)\s{0,8})"
+)
+_NAMED_VALUE = re.compile(
     rf"(?P<value>{_SCHEME}(?:\\+\"[^\"\\]*(?:\\[^\"][^\"\\]*)*|\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?"
     r"|[^\s&;,\"'<>{}()\\\[\]\x00-\x1f\x7f-\x9f][^\s&;,\"'<>{}()\\\x00-\x1f\x7f-\x9f]*))",
     re.DOTALL,
 )
-_ELEMENT = re.compile(r"<(?P<name>[A-Za-z_][\w.:-]{0,63})(?:\s[^<>]{0,1000})?>(?P<value>[^<>]+)</")
+_ELEMENT = re.compile(
+    r"<(?P<name>[A-Za-z_][\w.:-]{0,63})(?:\s[^<>]{0,1000})?>"
+    r"(?:\s{0,100}<!\[CDATA\[)?(?P<value>[^<>]+?)(?:\]\]>\s{0,100})?</"
+)
 _TAG = re.compile(r"<(?:input|meta|param|data)\b[^<>]{0,4000}>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(
-    r"\b(?P<name>name|id|property|value|content)\s*=\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)')",
+    r"\b(?P<name>name|id|property|value|content)\s*=\s*(?:\"(?P<double>[^\"]*)\"|'(?P<single>[^']*)'|(?P<bare>[^\s\"'<>=]+))",
     re.IGNORECASE,
 )
 _MULTIPART_FIELD = re.compile(
@@ -73,7 +86,10 @@ _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]+|[A-Za-z0-9_-]+)\Z")
 BASE64_CHARS = 16
 PLAIN_CHARS = 11
 """So few letters and digits, and nothing else, are no value of any format, no secret of any provider and not random."""
-_VALUE_HINT = r"@|eyJ|Bearer |\+[0-9]|[0-9](?:[ -]?[0-9]){12}|[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4}|[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
+_VALUE_HINT = (
+    rf"@|{AT}|eyJ|Bearer |\+[0-9]|[0-9](?:[ -]?[0-9]){{12}}"
+    r"|[A-Z]{2}[0-9]{2} ?[A-Z0-9]{4}|[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"
+)
 _IPV6_HINT = "[0-9a-fA-F]{0,4}:[0-9a-fA-F]{0,4}:"
 _MAY_HOLD_VALUE = re.compile(f"{_VALUE_HINT}|{_IPV6_HINT}")
 """Quicker than looking for each of them."""
@@ -138,11 +154,16 @@ class FreeText:
             edits += self._elements(text, place)
         if 'name="' in text and "\n" in text:
             edits += self._fields(text, place)
-        for match in _NAMED.finditer(text):
+        end = 0
+        for match in _NAMED.finditer(
+            text
+        ):  # also within the value of another name: url=https://shop/?token=…
             name = match.group("name")
-            decision = self._decide(place, name, "=" in match.group("end"))
-            if decision is not None:
-                start, value = _inner(match.group("value"), match.start("value"))
+            decision = self._decide(place, name, "=" in match.group("end")) if match.start() >= end else None
+            found = _NAMED_VALUE.match(text, match.end()) if decision is not None else None
+            if decision is not None and found is not None:
+                end = found.end()
+                start, value = _inner(found.group(), found.start())
                 edits += self._edit(start, value, Place(place.side, f"{place.kind} value of", name), decision)
         return edits
 
@@ -171,7 +192,7 @@ class FreeText:
         for tag in _TAG.finditer(text):
             names, values = [], []
             for attribute in _ATTRIBUTE.finditer(tag.group()):
-                group = "double" if attribute.group("double") is not None else "single"
+                group = next(kind for kind in ("double", "single", "bare") if attribute[kind] is not None)
                 if attribute.group("name").lower() in ("value", "content"):
                     values.append((tag.start() + attribute.start(group), attribute.group(group)))
                 else:
@@ -222,10 +243,23 @@ class FreeText:
         for match in VALUES.finditer(text):
             if any(start < match.end() and match.start() < stop for start, stop in taken):
                 continue
-            new = self._value(match.lastgroup or "", match.group(), place)
+            if match["at"] is not None:
+                new = self._spelled_email(match, place)
+            else:
+                new = self._value(match.lastgroup or "", match.group(), place)
             if new is not None:
                 edits.append((match.start(), match.end(), new))
         return edits
+
+    def _spelled_email(self, match: re.Match[str], place: Place) -> str | None:
+        """The same pseudonym as that of the address as it is, and spelled the same way."""
+        plus = re.search("%(?:25)*2[bB]", match["local"])
+        local = match["local"].replace(plus.group(), "+") if plus else match["local"]
+        new = self._value("email", f"{local}@{match['domain']}", place)
+        if new is None:
+            return None
+        new_local, _, domain = new.rpartition("@")
+        return f"{new_local.replace('+', plus.group()) if plus else new_local}{match['at']}{domain}"
 
     def _value(self, kind: str, value: str, place: Place) -> str | None:
         """Its pseudonym; None: it only looks like one."""

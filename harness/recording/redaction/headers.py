@@ -130,6 +130,7 @@ _AUTH_PARAMETER = re.compile(r"(?P<name>[A-Za-z][\w-]*)=(?:\"(?P<quoted>[^\"]*)\
 _SCHEME = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*(?:-[A-Z0-9-]+)?)(?P<space>[ \t]+)(?P<rest>.+)\Z", re.DOTALL
 )
+_NEXT_COOKIE = re.compile(r",\s*(?=[!#$%&'*+.^_`|~0-9A-Za-z-]+=)")
 
 
 class Headers:
@@ -196,7 +197,7 @@ class Headers:
         head = scheme + found.group("space")
         if scheme.lower() == "basic":
             return head + self._basic(rest, decision)
-        if _AUTH_PARAMETER.match(rest) and not re.match(r"[A-Za-z0-9._~+/-]+=*\Z", rest):
+        if not _AUTH_PARAMETER.sub("", rest).strip(", \t") and not re.match(r"[A-Za-z0-9._~+/-]+=*\Z", rest):
             return head + _AUTH_PARAMETER.sub(lambda match: self._parameter(match, decision), rest)
         return head + self._core.pseudonym(rest, decision)
 
@@ -212,6 +213,8 @@ class Headers:
 
     def _parameter(self, match: re.Match[str], decision: Decision) -> str:
         name = match.group("name")
+        if name == "uri" and match.group("quoted"):
+            return f'uri="{self._targets.redact(match.group("quoted"))}"'
         if name.lower() in _DIGEST_KEPT or name == "SignedHeaders":
             return match.group()
         group = "quoted" if match.group("quoted") is not None else "plain"
@@ -237,13 +240,14 @@ class Headers:
             return self._core.pseudonym(pair) if pair.strip() and self._core.decisions.defaults else pair
         place = Place(side, "cookie", name.strip())
         decision = self._core.decisions.of("cookie", side, name.strip())
+        name = self._texts.redact(name, Place(side, "cookie"), named=False, entropy=False)
         if decision is None:
             return f"{name}={self._texts.redact(raw, place)}"
         if decision.action == "keep":
-            return pair
+            return f"{name}={raw}"
         inner = raw.strip().strip('"')
         if not inner:
-            return pair
+            return f"{name}={raw}"
         start = raw.index(inner)
         new = self._cookie_value(inner, place, decision)
         return None if new is None else f"{name}={raw[:start]}{new}{raw[start + len(inner) :]}"
@@ -258,7 +262,17 @@ class Headers:
         return written
 
     def _set_cookie(self, value: str, side: Side) -> str | None:
-        """Path, Expires and the other attributes stay."""
-        pair, semicolon, attributes = value.partition(";")
+        """Path, Expires and the other attributes stay. Some captures put several cookies in a line, with commas."""
+        first, semicolon, rest = value.partition(";")
+        attributes, *others = _NEXT_COOKIE.split(rest)
+        cookies = [f"{first}{semicolon}{attributes}", *others]
+        changed = [new for cookie in cookies if (new := self._one_set_cookie(cookie, side)) is not None]
+        return ", ".join(changed) if changed else None
+
+    def _one_set_cookie(self, cookie: str, side: Side) -> str | None:
+        pair, semicolon, attributes = cookie.partition(";")
         new = self._cookie(pair, side)
-        return None if new is None else f"{new}{semicolon}{attributes}"
+        if new is None:
+            return None
+        place = Place(side, "header", "set-cookie")
+        return f"{new}{semicolon}{self._texts.redact(attributes, place, entropy=False)}"

@@ -73,7 +73,7 @@ class QuickJson:
 
     def _wanted(self, text: str) -> set[tuple[str, str]]:
         """Strings (and the colon behind those that are names) that may have to be changed."""
-        core, of_name, dull = self._core, self._of_name, self._core.dull
+        core, of_name = self._core, self._of_name
         look = core.look
         free = look.free or bool(core.decisions.texts)
         pattern = may_hold_pattern(look, bool(core.decisions.texts), core.colons)
@@ -84,6 +84,7 @@ class QuickJson:
         wanted = set()
         for both in set(_STRING.findall(text)):
             raw, colon = both
+            dull = core.dull_names if colon else core.dull
             if (colon and (of_name[raw] if raw in of_name else self._decide(raw)) is not None) or (
                 free and len(raw) >= least and raw not in blank and raw not in dull and may_hold(raw)
             ):
@@ -140,8 +141,8 @@ class QuickJson:
             name, Place(self._side, "json", "name of a member"), named=False, entropy=False
         )
         if new == name:
-            self._core.is_dull(match.group(1))
-        elif new != name:
+            self._core.is_dull(match.group(1), name=True)
+        else:
             self._edit(match, new, edits)
 
     def _place(self, name: str) -> Place:

@@ -193,7 +193,7 @@ class _Walk:
             renamed |= (
                 self._look_free
                 and len(name) >= self._least
-                and name not in self._dull
+                and name not in self._core.dull_names
                 and self._new_name(name) != name
             )
         return self._with_new_names(node) if renamed else node
@@ -217,7 +217,7 @@ class _Walk:
         before = self._core.suspects
         new = self._texts.redact(str(name), place, named=False, entropy=False)
         if new == name and self._core.suspects == before:
-            self._core.is_dull(name)
+            self._core.is_dull(name, name=True)
         return new
 
     def _with_new_names(self, node: dict[str, Any]) -> dict[str, Any]:

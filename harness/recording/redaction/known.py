@@ -35,6 +35,7 @@ Spellings = tuple[tuple[bytes, bytes], ...]
 Span = tuple[int, int, bytes]
 """Start, stop and what goes there."""
 _SAME_EVERYWHERE = re.compile(r"[A-Za-z0-9._~-]+\Z")
+_PERCENT = re.compile("%[0-9A-F]{2}")
 _WORD = frozenset(b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -208,11 +209,16 @@ def spellings(secret: str, pseudonym: str) -> Spellings:
         lambda text: quote(text, safe=""),
         lambda text: quote(text, safe="/"),
         quote_plus,
-        lambda text: quote(text, safe="").replace("%2F", "%2f").replace("%2B", "%2b").replace("%3D", "%3d"),
+        lambda text: _PERCENT.sub(lambda found: found.group().lower(), quote(text, safe="")),
+        lambda text: quote(quote(text, safe=""), safe=""),
         lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
         lambda text: json.dumps(text)[1:-1],
         lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+        lambda text: _in_json(text, "&<>"),  # Go's
+        lambda text: _in_json(text, "&<>='"),  # Gson's
+        lambda text: _in_json(text, "&<>+'").replace("\\u002b", "\\u002B"),  # .NET's
         html.escape,
+        lambda text: html.escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;"),
     )
     written: dict[bytes, bytes] = {}
     for way in ways:
@@ -221,6 +227,12 @@ def spellings(secret: str, pseudonym: str) -> Spellings:
         except UnicodeEncodeError:  # a lone surrogate
             continue
     return tuple(written.items())
+
+
+def _in_json(text: str, escaped: str) -> str:
+    """As writers spell it that escape more than they must."""
+    spelled = json.dumps(text, ensure_ascii=False)[1:-1]
+    return "".join(f"\\u{ord(char):04x}" if char in escaped else char for char in spelled)
 
 
 def _around(edges: Sequence[int], start: int, length: int) -> tuple[int, int]:

@@ -87,6 +87,23 @@ ADDRESS_HEADERS = frozenset(
         "x-remote-ip",
         "x-remote-addr",
         "remote-addr",
+        "ali-cdn-real-ip",
+        "cf-pseudo-ipv4",
+        "cloudfront-viewer-address",
+        "do-connecting-ip",
+        "fly-client-ip",
+        "forwarded-for",
+        "proxy-client-ip",
+        "wl-proxy-client-ip",
+        "x-coming-from",
+        "x-forwarded",
+        "x-host-ip",
+        "x-nf-client-connection-ip",
+        "x-original-remote-addr",
+        "x-proxyuser-ip",
+        "x-real-client-ip",
+        "x-source-ip",
+        "x-vercel-forwarded-for",
     ]
 )
 
@@ -111,14 +128,40 @@ LAST_WORDS = (
     ("cvv",),
     ("cvc",),
     ("ssn",),
+    ("pass",),
+    ("pw",),
+    ("psw",),
+    ("pswd",),
+    ("passkey",),
     ("apikey",),
+    ("apikeys",),
     ("api", "key"),
+    ("api", "keys"),
+    ("secretkey",),
+    ("accesskey",),
+    ("privatekey",),
+    ("authkey",),
+    ("access", "tokens"),
+    ("refresh", "tokens"),
+    ("auth", "tokens"),
     ("access", "key"),
     ("access", "key", "id"),
     ("private", "key"),
     ("auth", "key"),
     ("encryption", "key"),
     ("auth", "code"),
+    ("access", "code"),
+    ("login", "code"),
+    ("mfa", "code"),
+    ("otp", "code"),
+    ("pin", "code"),
+    ("pincode",),
+    ("recovery", "code"),
+    ("reset", "code"),
+    ("security", "code"),
+    ("sms", "code"),
+    ("totp", "code"),
+    ("verification", "code"),
     ("authorization", "code"),
     ("device", "code"),
     ("code", "verifier"),
@@ -134,7 +177,13 @@ ANY_WORDS = frozenset(
         "passphrase",
         "passcode",
         "pwd",
+        "passwort",
+        "kennwort",
+        "motdepasse",
+        "senha",
+        "contrasena",
         "secret",
+        "secrets",
         "csrf",
         "xsrf",
         "csrftoken",
@@ -149,6 +198,7 @@ WHOLE_NAMES = frozenset(
         "authenticitytoken",
         "samlresponse",
         "samlrequest",
+        "samlart",
         "awsaccesskeyid",
         "phpsessid",
         "jsessionid",
@@ -156,15 +206,24 @@ WHOLE_NAMES = frozenset(
 )
 """Names without their marks and capitals."""
 
+GLUED_ENDS = ("token", "secret", "sessionid")
+"""The end of a word that a name of small letters alone makes of several: `accesstoken`."""
+GLUED = ("password", "passwd", "passphrase")
+"""The same, anywhere in a name: `newpassword`, `passwordconfirm`."""
+
 PARAMETER_NAMES = frozenset({"code"})
 """A secret in a query or a form (OAuth); in JSON it is mostly an error's."""
 
 NOT_SECRET = re.compile(
     r"(?i)(?:access-control-[a-z-]+|token[-_]?type|(?:max|min|num|prompt|completion|total|input|output)[-_]?tokens?|password[-_]?(?:policy|strength|min|max"
-    r"|length|required|changed|expires|expired|updated|reset)\w*|(?:has|is|needs|requires)[-_]\w+)\Z"
+    r"|length|required|changed|expires|expired|updated|reset)(?!\w*(?:token|code|key|secret|otp|pin|hash)\Z)\w*"
+    r"|auth0|(?:has|is|needs|requires)[-_]\w+)\Z"
 )
 
-STEMS = "token|jwt|bearer|sess|sid|auth|sig|hmac|otp|pin|cv[vc]|ssn|key|pass|pwd|secret|[cx]srf|saml|code"
+STEMS = (
+    "token|jwt|bearer|sess|sid|auth|sig|hmac|otp|pin|cv[vc]|ssn|key|pass|pw|psw|kennwort|senha|contrasena|secret|[cx]srf"
+    "|saml|code|motdepasse"
+)
 """RE2: every name above holds one of them."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -177,9 +236,21 @@ def secret_name(name: str) -> bool:
     if len(name) > 128 or NOT_SECRET.match(name):
         return False
     words = tuple(word.lower() for word in _WORD.findall(name))
-    if ANY_WORDS.intersection(words) or _MARKS.sub("", name.lower()) in WHOLE_NAMES:
+    plain = _MARKS.sub("", name.lower())
+    if ANY_WORDS.intersection(words) or plain in WHOLE_NAMES or any(part in plain for part in GLUED):
         return True
-    return any(words[-len(last) :] == last for last in LAST_WORDS)
+    words = _unnumbered(words)
+    return any(words[-len(last) :] == last for last in LAST_WORDS) or (
+        bool(words) and words[-1].endswith(GLUED_ENDS)
+    )
+
+
+def _unnumbered(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Without the numbers behind it: `token[0]`, `cvv2`, `auth_token_v2`."""
+    end = len(words)
+    while end and (words[end - 1].isdigit() or (words[end - 1] == "v" and end < len(words))):
+        end -= 1
+    return words[:end]
 
 
 def secret_parameter(name: str) -> bool:

@@ -33,8 +33,8 @@ from harness.recording.redaction.targets import Targets
 SEARCHED = ("key", "path", "route", "error", "headers", "body", "answer_headers", "answer_body")
 """Columns in which known secrets are looked for."""
 
-_CODING = r"(?im)^content-encoding:\s*(?:br|deflate)\s*$"
-_CODING_OF = re.compile(r"^content-encoding:\s*(\S+)\s*$", re.IGNORECASE | re.MULTILINE)
+_CODING = r"(?im)^content-encoding:[^\n]*(?:br|deflate|,)[^\n]*$"
+_CODING_OF = re.compile(r"^content-encoding:[ \t]*(\S[^\n]*)$", re.IGNORECASE | re.MULTILINE)
 
 Change = Callable[[str], str]
 
@@ -96,6 +96,7 @@ class Redactor:
     def _forget(self) -> None:
         """What texts became: findings are told when a text is looked at, not when it is remembered."""
         self._core.dull.clear()
+        self._core.dull_names.clear()
         self._targets.dull.clear()
         for texts in (*self._memories.values(), *self._lines.values()):
             texts.clear()
@@ -106,6 +107,11 @@ class Redactor:
         """From now on: the values that are replaced, in clear, for an audit alone. The mapping grows as batches come."""
         self._core.originals = {}
         return self._core.originals
+
+    @property
+    def refuses(self) -> bool:
+        """Whether something was found so far that must not be written."""
+        return bool(self._core.tally.found)
 
     def report(self) -> RedactionReport:
         """The sum over all batches so far."""

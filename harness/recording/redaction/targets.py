@@ -15,10 +15,12 @@ from harness.recording.redaction.free_text import FreeText
 from harness.recording.redaction.rules import REPLACE, Decision, PathRule, Side
 
 _URL = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20}://)(?P<authority>[^/?#\s]*)(?P<rest>.*)", re.DOTALL
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,20}://|//(?=[^/?#\s]*:[^/?#\s]*@))(?P<authority>[^/?#\s]*)(?P<rest>.*)",
+    re.DOTALL,
 )
 MOST_NAMED = 10_000
 OF_A_REFERER = "of a referer"
+_PHONE_UNENCODED = re.compile(r"\+[1-9][0-9]")
 _ASSET = re.compile(
     r"\.(?:js|mjs|css|map|png|jpe?g|gif|svg|webp|avif|ico|woff2?|ttf|eot|mp4|webm|mp3|pdf)\Z", re.IGNORECASE
 )
@@ -37,7 +39,7 @@ class Targets:
 
     def redact(self, target: str, side: Side = "request", all_queries: bool = False) -> str:
         """`all_queries`: every value of the query is replaced, known name or not."""
-        url = None if target[:1] == "/" else _URL.match(target)
+        url = None if target[:1] == "/" and target[1:2] != "/" else _URL.match(target)
         if url is None:
             return self._relative(target, side, all_queries)
         authority = self._authority(url.group("authority"), side)
@@ -63,6 +65,8 @@ class Targets:
             question_mark = ""
         if "=" in fragment:  # OAuth hands tokens over in it
             fragment = self.pairs(fragment, side, "query", all_queries)
+        elif fragment:
+            fragment = self._free(fragment, Place(side, "fragment"))
         return f"{self._path(path, side)}{question_mark}{new_query}{hash_mark}{fragment}"
 
     def pairs(self, text: str, side: Side, kind: str, replace_all: bool = False) -> str:
@@ -112,6 +116,10 @@ class Targets:
         """A value of no known name: only what its format gives away."""
         if not raw or self._texts.is_plain(raw):
             return raw
+        if plus and _PHONE_UNENCODED.match(raw):  # a plus sign that was to be one, and is a space
+            value, encode = decoded(raw[1:], plus)
+            new = self._texts.value(f"+{value}", place)
+            return f"+{encode(new[1:])}" if new[:1] == "+" else encode(new)
         value, encode = decoded(raw, plus)
         new = self._texts.value(value, place)
         return raw if new == value else encode(new)

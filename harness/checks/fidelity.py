@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from harness.checks.base import EVENTS_FILE, EXCHANGES_FILE, Frame, percent, pointer
 from harness.checks.evidence import NoParameters, evidence_finding
-from harness.checks.fidelity_parts import measure
+from harness.checks.fidelity_parts import FAULT_PHASES, measure
 from harness.checks.shortages import sending_processes
 from harness.model.case import Case
 from harness.model.fidelity import CLIENT_FELL_OUT, Fidelity
@@ -101,7 +101,8 @@ def _worse_than_recorded(case: Case, arm: Arm, history: History) -> list[str]:
     """A baseline that turns away what it took when recorded: all arms may do so alike, and then nothing is compared."""
     if arm is not Arm.BASELINE:
         return []
-    rows = history.exchanges.where(arm=arm.value, phase=(Phase.WARMUP.value, Phase.STEADY.value))
+    calm = tuple(phase.value for phase in Phase if phase.value not in FAULT_PHASES)
+    rows = history.exchanges.where(arm=arm.value, phase=calm)
     good, worse = (int(flags.sum()) for flags in rows.worse())
     if worse <= case.policy.worse_than_recorded * good:
         return []

@@ -71,9 +71,6 @@ class Pace:
 HELD_BYTES = 128 * 2**20
 """Of captures that redaction reads before anything is written: larger ones are read twice."""
 
-LOGS = frozenset({"access-log", "json-log", "csv"})
-"""Formats whose files hold little besides addresses and paths."""
-
 Watch = Callable[[Pace], None]
 Chosen = Sequence[tuple[Path, Reader]]
 
@@ -253,7 +250,7 @@ class Redaction:
         for number, (path, reader) in enumerate(chosen if self._redactor is not None else ()):
             rejects, batches = Rejects(path, request.skip_bad), list[pa.RecordBatch]()
             for batch in reader.read(Source(path, request.options), rejects):
-                if reader.name in LOGS and not _knows_answers(batch):
+                if reader.is_log and not _knows_answers(batch):
                     break
                 self.learn_batch(batch)
                 room -= batch.nbytes

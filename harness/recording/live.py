@@ -112,6 +112,7 @@ class LiveReader:
     """A reader whose source is a service. `read` returns when the recording is over; `stop` ends it from any thread."""
 
     name = "live"
+    is_log = False
     summary = "a service, recorded through a reverse proxy (needs mitmproxy: the extra [mitm])"
     unknown = "bodies above 64 MiB and of event streams, and bytes on the wire of HTTP/2"
 

@@ -20,7 +20,6 @@ from harness.model.history import GENERATOR_DIED, Exchanges
 from harness.model.quantities import Duration
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
-SERVER_ERROR = 500
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def figures(rows: Exchanges, timeout: Duration) -> Figures:
     answered = ~np.isnan(latency_ms)
     given_up = sent & ~answered & np.asarray(pc.not_equal(rows.table.column("error"), GENERATOR_DIED))
     waited_ms = np.where(given_up, timeout.ms, latency_ms)
-    failed = sent & ~((status >= 100) & (status < SERVER_ERROR))
+    failed = sent & ~rows.ok()
     good, worse = rows.worse()
     seconds = _seconds(rows)
     encoded = rows.table.column("route").combine_chunks().dictionary_encode()

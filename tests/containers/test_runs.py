@@ -28,7 +28,7 @@ from harness.model.history import History
 from harness.run import RunRequest, RunResult, run_change
 from tests.containers.engine_socket import EngineSocket
 from tests.containers.tiny_graph import write_graph
-from tests.unit.test_replay_open_model import starved
+from tests.unit.starving import starved
 
 READINESS = Path(sys.executable).parent / "readiness"
 LIMIT_S = 240

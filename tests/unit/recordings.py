@@ -68,7 +68,7 @@ def rows_of(recording: StoredRecording) -> list[Row]:
 class RowsReader:
     """A format in which a file holds nothing but its place in `files`, which has its rows."""
 
-    name, summary, unknown = "rows", "rows of a test", "nothing"
+    name, summary, unknown, is_log = "rows", "rows of a test", "nothing", False
 
     def __init__(self) -> None:
         self.files: dict[str, list[pa.RecordBatch]] = {}

@@ -51,6 +51,7 @@ class AccessLogReader:
     """Access logs; a line is a record."""
 
     name = "access-log"
+    is_log = True
     summary = "combined and common access logs of Apache and nginx"
     unknown = (
         "times are to the second (requests of one second keep its beginning; spread=even spreads them), no time of the "

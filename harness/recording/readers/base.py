@@ -65,6 +65,9 @@ class Reader(Protocol):
     unknown: str
     """One line: what the format cannot say, such as "no bodies, no time of the answer"."""
 
+    is_log: bool
+    """Whether its records hold little besides addresses and paths, and a capture's headers and bodies hardly ever."""
+
     def recognises(self, path: Path, head: bytes) -> bool:
         """Whether a file with this name and these first `HEAD_BYTES` is of this format. Cheap; must not raise."""
 

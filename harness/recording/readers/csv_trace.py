@@ -68,6 +68,7 @@ class CsvTraceReader:
     """CSV arrival traces; a line is a record."""
 
     name = "csv"
+    is_log = True
     summary = "CSV traces of arrival times, with a template for the requests"
     unknown = "only when requests arrived: what they ask for comes from the options (GET / without them), no answers"
 

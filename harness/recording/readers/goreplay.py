@@ -48,6 +48,7 @@ class GoReplayReader:
     """GoReplay's `--output-file`."""
 
     name = "goreplay"
+    is_log = False
     summary = "GoReplay files (--output-file), with or without answers"
     unknown = "clients and connections, and answers unless they were tracked"
 

@@ -42,6 +42,7 @@ class HarReader:
     """HTTP Archive files."""
 
     name = "har"
+    is_log = False
     summary = "HAR 1.2 (HTTP Archive) of browsers, proxies and API clients"
     unknown = "clients (all of it is one), the bytes of texts that were no UTF-8, and times and bodies that the exporter left out"
 

@@ -52,6 +52,7 @@ class JsonLogReader:
     """JSON access logs; a line is a record."""
 
     name = "json-log"
+    is_log = True
     summary = "JSON access logs of nginx, Envoy, ECS, HAProxy, Caddy, Traefik and others, one object a line"
     unknown = (
         "no bodies, no headers but those that are logged and known (header.NAME= names more); of times without a "

@@ -32,6 +32,7 @@ class MitmReader:
     """mitmproxy's `-w FILE`, and "save" in its window."""
 
     name = "mitm"
+    is_log = False
     summary = "mitmproxy flow files (needs mitmproxy: the extra [mitm])"
     unknown = "bodies that were streamed, and bytes on the wire of HTTP/2 and HTTP/3"
 

@@ -49,6 +49,7 @@ class NdjsonReader:
     """Recordings as lines."""
 
     name = "ndjson"
+    is_log = False
     summary = "NDJSON of our own, formats 1 and 2 (harness/recording/README.md)"
     unknown = "what its lines leave out; in format 1 all answers and hosts"
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections.abc import Callable
 
 import pyarrow as pa
 
 from harness.recording.redaction.core import Core, Look, Place
-from harness.recording.redaction.encodings import wide_charset
+from harness.recording.redaction.encodings import PACKED, wide_charset
 from harness.recording.redaction.free_text import FreeText
 from harness.recording.redaction.json_text import JsonText
 from harness.recording.redaction.multipart import redact_multipart
@@ -29,7 +30,6 @@ MOST_NESTING = 4
 _FORM = re.compile(rb"[^\s=&<>{}\"']{1,256}=[^\s&<>]*(?:&[^\s=&<>]{0,256}=?[^\s&<>]*)*\s*\Z")
 _BEFORE_JSON = re.compile(r"\ufeff|\)\]\}',?[ \t]*\r?\n|(?:for ?\(;;\)|while ?\((?:1|true)\));")
 """A byte order mark, or what keeps a JSON text from being run as a script."""
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 OWN_FILES = (
     b"\x89PNG",
     b"\xff\xd8\xff",
@@ -56,12 +56,9 @@ class Bodies:
 
     def redact(self, body: bytes, side: Side, coding: str = "", depth: int = 0) -> bytes:
         """`coding`: what the headers say the body is compressed with."""
-        if "," in coding:  # one in another: the last was put on last
-            inner, _, coding = coding.rpartition(",")
-        else:
-            inner = ""
-        coding = (
-            CODINGS.get(coding.strip().lower(), "") or _MAGIC.get(body[:2], "") or _MAGIC.get(body[:4], "")
+        inner, _, coding = coding.rpartition(",")  # of several, one in another, the last was put on last
+        coding = CODINGS.get(coding.strip().lower(), "") or next(
+            (name for magic, name in PACKED.items() if body.startswith(magic)), ""
         )
         if coding and body:
             return self._compressed(body, side, coding, depth, inner)
@@ -84,7 +81,7 @@ class Bodies:
     def text(self, text: str, side: Side) -> str:
         """A body that is text."""
         start = _BEFORE_JSON.match(text)
-        if start is not None and start.end():
+        if start is not None:
             return start.group() + self.text(text[start.end() :], side)
         first = text.lstrip()[:1]
         if first in ("{", "["):
@@ -116,11 +113,17 @@ class Bodies:
         """Two bytes to a character, or so its beginning says; half of one stays behind it."""
         end = len(body) // 2 * 2
         text = body[:end].decode(charset, "surrogatepass")
-        before, self._core.look = self._core.look, Look()
-        new = self.text(text, side)
-        self._core.look = before
-        new = self._core.known.replaced(new.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        new = self._unseen(lambda: self.text(text, side).encode("utf-8", "surrogatepass")).decode(
+            "utf-8", "surrogatepass"
+        )
         return body if new == text else new.encode(charset, "surrogatepass") + body[end:]
+
+    def _unseen(self, redact: Callable[[], bytes]) -> bytes:
+        """What no hint and no search for known secrets has seen in the body as it is: all is looked for, and those too."""
+        before, self._core.look = self._core.look, Look()
+        new = redact()
+        self._core.look = before
+        return self._core.known.replaced(new)
 
     def _part(self, part: bytes, side: Side, depth: int) -> bytes:
         if depth < MOST_NESTING:
@@ -144,10 +147,7 @@ class Bodies:
                 return self._plain(body, side, depth)
             self._core.tally.unreadable_bodies += 1
             return b""
-        before, self._core.look = self._core.look, Look()
-        new = self.redact(unpacked, side, inner, depth=depth + 1)
-        self._core.look = before
-        new = self._core.known.replaced(new)
+        new = self._unseen(lambda: self.redact(unpacked, side, inner, depth=depth + 1))
         return body if new == unpacked else pack(new, coding)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from harness.recording.redaction import hints
-from harness.recording.redaction.encodings import wide_charset
+from harness.recording.redaction.encodings import PACKED, wide_charset
 from harness.recording.redaction.hints import Hints
 
 Text = TypeVar("Text", str, bytes)
@@ -161,4 +161,4 @@ class Column:
 
 def is_packed(body: bytes) -> bool:
     """Whether secrets that it repeats cannot be found by their own bytes."""
-    return body[:2] == b"\x1f\x8b" or body[:4] == b"\x28\xb5\x2f\xfd" or bool(wide_charset(body))
+    return body.startswith(tuple(PACKED)) or bool(wide_charset(body))

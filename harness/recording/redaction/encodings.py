@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+"""How a compressed body begins, and what it is compressed with."""
 WIDE = (
     (rb"\xff\xfe", "utf-16-le"),
     (rb"\xfe\xff", "utf-16-be"),

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from harness.recording.redaction import detectors
 from harness.recording.redaction.core import Look
-from harness.recording.redaction.encodings import WIDE
+from harness.recording.redaction.encodings import PACKED, WIDE
 from harness.recording.redaction.free_text import VALUE_HINTS
 from harness.recording.redaction.names import ADDRESS_HEADERS, SECRET_HEADERS, STEMS
 from harness.recording.redaction.rules import Decisions
@@ -83,8 +83,9 @@ def target_hints(decisions: Decisions) -> Hints:
 
 def body_hints(decisions: Decisions) -> Hints:
     words = [re.escape(rule.word) for rule in decisions.json if rule.word]
-    wide = "|".join(pattern.decode() for pattern, _ in WIDE)
-    hints = _hints(decisions, "|".join([*words, rf"^(?:\x1f\x8b|\x28\xb5\x2f\xfd|{wide})"]))
+    packed = ("".join(rf"\x{byte:02x}" for byte in magic) for magic in PACKED)
+    begins = "|".join((*packed, *(pattern.decode() for pattern, _ in WIDE)))
+    hints = _hints(decisions, "|".join([*words, f"^(?:{begins})"]))
     if any(not rule.word for rule in decisions.json):
         return replace(hints, everything=True)
     return hints

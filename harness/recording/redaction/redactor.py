@@ -202,12 +202,13 @@ class Redactor:
         )
         memory = self._bodies_memory[side]
         changed = {}
+        begun = self._core.tally.records + 1
         for place, row, body, look in todo:
             coding = codings.get(place, "")
             packed = bool(coding) or is_packed(body)
             new = None if packed else memory.get(body)
             if new is None:
-                self._core.record = self._core.tally.records + row + 1
+                self._core.record = begun + row
                 self._core.look = look
                 new = self._bodies.redact(body, side, coding)
                 if not packed:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from harness.model.recording import Exchange, Headers
-from harness.recording.sessions.places import Place, places_of_body, places_of_headers, places_of_path
+from harness.model.recording import Exchange
+from harness.recording.sessions.places import places
 
 MOST_CARRIED = 2_000_000
 """Differing values, kept as hashes: about 130 MB. Finding ends at the exchange where there would be more."""
@@ -36,9 +36,7 @@ class Carried:
                 break
             carried.exchanges += 1
             if exchange.client:
-                carried.add_path(exchange.path)
-                carried.add_headers(exchange.headers)
-                carried.add_body(exchange.headers, exchange.body)
+                carried._add(exchange)
         return carried
 
     @property
@@ -46,21 +44,9 @@ class Carried:
         """Whether no more exchanges are to be added."""
         return len(self._hashes) >= self._most
 
-    def add_path(self, path: str) -> None:
-        """The path as it stands, which a Location may give, and its parts."""
-        self._hashes.add(hash(path))
-        self._add(places_of_path(path))
-
-    def add_headers(self, headers: Headers) -> None:
-        """Values of headers, and of cookies."""
-        self._add(places_of_headers(headers))
-
-    def add_body(self, headers: Headers, body: bytes) -> None:
-        """Values of its fields; the headers say what it is."""
-        self._add(places_of_body(headers, body))
-
-    def _add(self, places: Iterable[Place]) -> None:
-        for place in places:
+    def _add(self, exchange: Exchange) -> None:
+        self._hashes.add(hash(exchange.path))  # as it stands: a Location may give it
+        for place in places(exchange):
             value = place.value
             if len(value) < 8 and value.isalpha():
                 continue  # a word, of which there are many and which is never evidence

@@ -125,26 +125,26 @@ def target_text(exchange: Exchange, target: int) -> str:
 def places(exchange: Exchange, body: bool = True) -> Iterator[Place]:
     """All of them; a value and its parts (a URL's segments, what follows `Bearer`) are places of their own, the whole
     first."""
-    yield from places_of_path(exchange.path)
-    yield from places_of_headers(exchange.headers)
+    yield from _places_of_path(exchange.path)
+    yield from _places_of_headers(exchange.headers)
     if body and exchange.body:
-        yield from places_of_body(exchange.headers, exchange.body)
+        yield from _places_of_body(exchange.headers, exchange.body)
 
 
 @functools.lru_cache(maxsize=4_096)
-def places_of_path(path: str) -> tuple[Place, ...]:
+def _places_of_path(path: str) -> tuple[Place, ...]:
     """Segments and query."""
     return tuple(_of_path(path))
 
 
-def places_of_headers(headers: Headers) -> Iterator[Place]:
+def _places_of_headers(headers: Headers) -> Iterator[Place]:
     """Headers and cookies."""
     for target, (name, value) in enumerate(headers):
         if name not in SILENT_HEADERS and not name.startswith("sec-"):
             yield from _of_header(name, value, target)
 
 
-def places_of_body(headers: Headers, body: bytes) -> Iterator[Place]:
+def _places_of_body(headers: Headers, body: bytes) -> Iterator[Place]:
     """Fields of a body that is JSON, a form or multipart."""
     form = body_form(headers, body)
     if not form.kind:

@@ -86,9 +86,7 @@ class Wire:
         del self.in_flight[sending]
         sending.connection = None
         sending.payload = b""
-        if (
-            isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL
-        ):  # no local port is left: our own shortage
+        if isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:  # no local port is left
             sending.sent_ns = -1
             self._shortage(sending, error)
             return

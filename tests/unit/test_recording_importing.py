@@ -212,6 +212,19 @@ def test_a_secret_is_known_in_what_comes_before_it(
     assert made.count == 2
 
 
+def test_a_capture_of_requests_alone_is_looked_through_as_well_before_it_is_written(
+    tmp_path: Path, reader: RowsReader
+) -> None:
+    token = "correcthorsebatterystaple42"
+    early = row(EPOCH_NS, headers="content-type: text/plain", body=f"my code: {token}".encode())
+    late = row(EPOCH_NS + 1, headers=f"authorization: Bearer {token}")
+    made = imported(tmp_path, reader.file(tmp_path / "a", batch([early]), batch([late])))
+    first, second = made.slice(0, 2)
+    (replaced,) = (value.removeprefix("Bearer ") for name, value in second.headers if name == "authorization")
+    assert replaced != token
+    assert first.body == f"my code: {replaced}".encode()
+
+
 @pytest.mark.parametrize("held_bytes", [importing.HELD_BYTES, 0])
 def test_bad_records_of_a_capture_are_told_once(
     held_bytes: int, tmp_path: Path, reader: RowsReader, monkeypatch: pytest.MonkeyPatch
